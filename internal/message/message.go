@@ -111,6 +111,18 @@ func (p Payload) Keys() int { return int(binary.LittleEndian.Uint16(p[offKeys:])
 // Key is the i-th key hash.
 func (p Payload) Key(i int) uint32 { return binary.LittleEndian.Uint32(p[headSize+4*i:]) }
 
+// Head returns a copy of all that stands in the head.
+func (p Payload) Head() Head {
+	h := Head{
+		Topic: p.Topic(), Queue: p.Queue(), Proxy: p.Proxy(), Seq: p.Seq(), IDHash: p.IDHash(),
+		BornMS: p.BornMS(), TagHash: p.TagHash(), GroupHash: p.GroupHash(),
+	}
+	for i := range p.Keys() {
+		h.KeyHashes = append(h.KeyHashes, p.Key(i))
+	}
+	return h
+}
+
 func (p Payload) sysStart() int { return headSize + 4*p.Keys() }
 
 // Sys is the encoded client-owned system properties; it shares p's memory.

@@ -9,24 +9,24 @@ type Code uint8
 
 // The codes.
 const (
-	OK            Code = iota
-	None               // nothing to take now
-	Ready              // a Park's answer: come and take
-	NotLeader          // this replica does not lead the shard; nothing was done
-	NeedConfig         // the store does not know that revision yet; nothing was done
-	TopicNotFound      // unknown or deleted topic incarnation
-	GroupNotFound      // unknown or deleted group incarnation
-	InvalidHandle      // the delivery is not the current one, or its lease has passed
-	DiskFull           // too little free space for messages from clients
-	Overloaded         // a named bound is reached
-	Expired            // the deadline passed before anything was done
-	Unknown            // the outcome is not known: the stream broke or the term ended after it was written
-	Unavailable        // the store cannot be reached, or is stopping; nothing was done
-	SeqTooOld          // a replay below the window: whether it was stored is not known
-	NotImplemented     // a valid request for something that is not built
-	Canceled           // an Unpark ended the Park
-	Internal           // a bug; Detail says more
-	Invalid            // the request makes no sense; a bug of the sender
+	OK             Code = iota
+	None                // nothing to take now
+	Ready               // a Park's answer: come and take
+	NotLeader           // this replica does not lead the shard; nothing was done
+	NeedConfig          // the store does not know that revision yet; nothing was done
+	TopicNotFound       // unknown or deleted topic incarnation
+	GroupNotFound       // unknown or deleted group incarnation
+	InvalidHandle       // the delivery is not the current one, or its lease has passed
+	DiskFull            // too little free space for messages from clients
+	Overloaded          // a named bound is reached
+	Expired             // the deadline passed before anything was done
+	Unknown             // the outcome is not known: the stream broke or the term ended after it was written
+	Unavailable         // the store cannot be reached, or is stopping; nothing was done
+	SeqTooOld           // a replay below the window: whether it was stored is not known
+	NotImplemented      // a valid request for something that is not built
+	Canceled            // an Unpark ended the Park
+	Internal            // a bug; Detail says more
+	Invalid             // the request makes no sense; a bug of the sender
 )
 
 var codeNames = [...]string{

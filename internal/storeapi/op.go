@@ -160,20 +160,12 @@ type TakeResult struct {
 
 // Taken is one leased message.
 type Taken struct {
-	Queue    ident.Queue
-	Offset   ident.Offset
-	Attempt  int32 // 1 = first delivery
-	StoreMS  int64
-	Payload  []byte
-	Grant    ident.LSN // 0 = that of the TakeResult
-	DeadFrom *DeadFrom // set for a message that was dead-lettered
-}
-
-// DeadFrom tells where a dead-lettered message came from.
-type DeadFrom struct {
-	Topic  ident.Topic
-	Queue  ident.Queue
-	Offset ident.Offset
+	Queue   ident.Queue
+	Offset  ident.Offset
+	Attempt int32 // 1 = first delivery
+	StoreMS int64
+	Payload []byte
+	Grant   ident.LSN // 0 = that of the TakeResult
 }
 
 // Park waits until a Take of that group, topic and filter would find something,
