@@ -88,6 +88,11 @@ type WatchResponse struct {
 	DeletedTopics []uint64               `protobuf:"varint,9,rep,packed,name=deleted_topics,json=deletedTopics,proto3" json:"deleted_topics,omitempty"`
 	DeletedGroups []uint64               `protobuf:"varint,10,rep,packed,name=deleted_groups,json=deletedGroups,proto3" json:"deleted_groups,omitempty"`
 	DeletedNodes  []uint64               `protobuf:"varint,11,rep,packed,name=deleted_nodes,json=deletedNodes,proto3" json:"deleted_nodes,omitempty"`
+	// The state is larger than one message: more of it follows, and all of it
+	// is applied at once when the last part has come.
+	More          bool     `protobuf:"varint,12,opt,name=more,proto3" json:"more,omitempty"`
+	DeletedStarts []*Start `protobuf:"bytes,13,rep,name=deleted_starts,json=deletedStarts,proto3" json:"deleted_starts,omitempty"` // their group and topic say which
+	DeletedShards []uint32 `protobuf:"varint,14,rep,packed,name=deleted_shards,json=deletedShards,proto3" json:"deleted_shards,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -195,6 +200,27 @@ func (x *WatchResponse) GetDeletedGroups() []uint64 {
 func (x *WatchResponse) GetDeletedNodes() []uint64 {
 	if x != nil {
 		return x.DeletedNodes
+	}
+	return nil
+}
+
+func (x *WatchResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+func (x *WatchResponse) GetDeletedStarts() []*Start {
+	if x != nil {
+		return x.DeletedStarts
+	}
+	return nil
+}
+
+func (x *WatchResponse) GetDeletedShards() []uint32 {
+	if x != nil {
+		return x.DeletedShards
 	}
 	return nil
 }
@@ -1111,6 +1137,7 @@ type CreateGroupRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Group         *Group                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"` // name and settings; zero fields take defaults
 	IfNotExists   bool                   `protobuf:"varint,2,opt,name=if_not_exists,json=ifNotExists,proto3" json:"if_not_exists,omitempty"`
+	StrictExpiry  *bool                  `protobuf:"varint,3,opt,name=strict_expiry,json=strictExpiry,proto3,oneof" json:"strict_expiry,omitempty"` // default true; stronger than group.strict_expiry
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1155,6 +1182,13 @@ func (x *CreateGroupRequest) GetGroup() *Group {
 func (x *CreateGroupRequest) GetIfNotExists() bool {
 	if x != nil {
 		return x.IfNotExists
+	}
+	return false
+}
+
+func (x *CreateGroupRequest) GetStrictExpiry() bool {
+	if x != nil && x.StrictExpiry != nil {
+		return *x.StrictExpiry
 	}
 	return false
 }
@@ -1654,6 +1688,7 @@ func (*ListNodesRequest) Descriptor() ([]byte, []int) {
 type ListNodesResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Nodes         []*Node                `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	Live          []uint64               `protobuf:"varint,2,rep,packed,name=live,proto3" json:"live,omitempty"` // ids of those that report now
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1691,6 +1726,13 @@ func (*ListNodesResponse) Descriptor() ([]byte, []int) {
 func (x *ListNodesResponse) GetNodes() []*Node {
 	if x != nil {
 		return x.Nodes
+	}
+	return nil
+}
+
+func (x *ListNodesResponse) GetLive() []uint64 {
+	if x != nil {
+		return x.Live
 	}
 	return nil
 }
@@ -2214,7 +2256,7 @@ const file_mansio_control_v1_control_proto_rawDesc = "" +
 	"\x1fmansio/control/v1/control.proto\x12\x11mansio.control.v1\x1a mansio/control/v1/metadata.proto\"S\n" +
 	"\fWatchRequest\x12\x18\n" +
 	"\awatcher\x18\x01 \x01(\tR\awatcher\x12)\n" +
-	"\x10applied_revision\x18\x02 \x01(\x03R\x0fappliedRevision\"\xe7\x03\n" +
+	"\x10applied_revision\x18\x02 \x01(\x03R\x0fappliedRevision\"\xe3\x04\n" +
 	"\rWatchResponse\x12\x1a\n" +
 	"\bsnapshot\x18\x01 \x01(\bR\bsnapshot\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x03R\brevision\x124\n" +
@@ -2227,7 +2269,10 @@ const file_mansio_control_v1_control_proto_rawDesc = "" +
 	"\x0edeleted_topics\x18\t \x03(\x04R\rdeletedTopics\x12%\n" +
 	"\x0edeleted_groups\x18\n" +
 	" \x03(\x04R\rdeletedGroups\x12#\n" +
-	"\rdeleted_nodes\x18\v \x03(\x04R\fdeletedNodes\"(\n" +
+	"\rdeleted_nodes\x18\v \x03(\x04R\fdeletedNodes\x12\x12\n" +
+	"\x04more\x18\f \x01(\bR\x04more\x12?\n" +
+	"\x0edeleted_starts\x18\r \x03(\v2\x18.mansio.control.v1.StartR\rdeletedStarts\x12%\n" +
+	"\x0edeleted_shards\x18\x0e \x03(\rR\rdeletedShards\"(\n" +
 	"\x12EnsureTopicRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"a\n" +
 	"\x13EnsureTopicResponse\x12.\n" +
@@ -2293,10 +2338,12 @@ const file_mansio_control_v1_control_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\"n\n" +
 	"\x12ListTopicsResponse\x120\n" +
 	"\x06topics\x18\x01 \x03(\v2\x18.mansio.control.v1.TopicR\x06topics\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"h\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa4\x01\n" +
 	"\x12CreateGroupRequest\x12.\n" +
 	"\x05group\x18\x01 \x01(\v2\x18.mansio.control.v1.GroupR\x05group\x12\"\n" +
-	"\rif_not_exists\x18\x02 \x01(\bR\vifNotExists\"\x87\x03\n" +
+	"\rif_not_exists\x18\x02 \x01(\bR\vifNotExists\x12(\n" +
+	"\rstrict_expiry\x18\x03 \x01(\bH\x00R\fstrictExpiry\x88\x01\x01B\x10\n" +
+	"\x0e_strict_expiry\"\x87\x03\n" +
 	"\x12UpdateGroupRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12&\n" +
 	"\fmax_attempts\x18\x02 \x01(\rH\x00R\vmaxAttempts\x88\x01\x01\x12\x17\n" +
@@ -2332,9 +2379,10 @@ const file_mansio_control_v1_control_proto_rawDesc = "" +
 	"\x12ListShardsResponse\x120\n" +
 	"\x06shards\x18\x01 \x03(\v2\x18.mansio.control.v1.ShardR\x06shards\x12-\n" +
 	"\x05nodes\x18\x02 \x03(\v2\x17.mansio.control.v1.NodeR\x05nodes\"\x12\n" +
-	"\x10ListNodesRequest\"B\n" +
+	"\x10ListNodesRequest\"V\n" +
 	"\x11ListNodesResponse\x12-\n" +
-	"\x05nodes\x18\x01 \x03(\v2\x17.mansio.control.v1.NodeR\x05nodes\"=\n" +
+	"\x05nodes\x18\x01 \x03(\v2\x17.mansio.control.v1.NodeR\x05nodes\x12\x12\n" +
+	"\x04live\x18\x02 \x03(\x04R\x04live\"=\n" +
 	"\x0fGroupLagRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x14\n" +
 	"\x05topic\x18\x02 \x01(\tR\x05topic\"G\n" +
@@ -2470,68 +2518,69 @@ var file_mansio_control_v1_control_proto_depIdxs = []int32{
 	39, // 3: mansio.control.v1.WatchResponse.starts:type_name -> mansio.control.v1.Start
 	40, // 4: mansio.control.v1.WatchResponse.shards:type_name -> mansio.control.v1.Shard
 	41, // 5: mansio.control.v1.WatchResponse.nodes:type_name -> mansio.control.v1.Node
-	37, // 6: mansio.control.v1.EnsureTopicResponse.topic:type_name -> mansio.control.v1.Topic
-	38, // 7: mansio.control.v1.EnsureGroupResponse.group:type_name -> mansio.control.v1.Group
-	39, // 8: mansio.control.v1.EnsureGroupResponse.start:type_name -> mansio.control.v1.Start
-	7,  // 9: mansio.control.v1.NodeReport.replicas:type_name -> mansio.control.v1.ReplicaReport
-	37, // 10: mansio.control.v1.CreateTopicRequest.topic:type_name -> mansio.control.v1.Topic
-	42, // 11: mansio.control.v1.UpdateTopicRequest.reply:type_name -> mansio.control.v1.ReplyPoint
-	37, // 12: mansio.control.v1.TopicResponse.topic:type_name -> mansio.control.v1.Topic
-	37, // 13: mansio.control.v1.ListTopicsResponse.topics:type_name -> mansio.control.v1.Topic
-	38, // 14: mansio.control.v1.CreateGroupRequest.group:type_name -> mansio.control.v1.Group
-	43, // 15: mansio.control.v1.UpdateGroupRequest.consume_from:type_name -> mansio.control.v1.ConsumeFrom
-	44, // 16: mansio.control.v1.UpdateGroupRequest.backoff:type_name -> mansio.control.v1.Backoff
-	38, // 17: mansio.control.v1.GroupResponse.group:type_name -> mansio.control.v1.Group
-	38, // 18: mansio.control.v1.ListGroupsResponse.groups:type_name -> mansio.control.v1.Group
-	40, // 19: mansio.control.v1.ListShardsResponse.shards:type_name -> mansio.control.v1.Shard
-	41, // 20: mansio.control.v1.ListShardsResponse.nodes:type_name -> mansio.control.v1.Node
-	41, // 21: mansio.control.v1.ListNodesResponse.nodes:type_name -> mansio.control.v1.Node
-	30, // 22: mansio.control.v1.GroupLagResponse.queues:type_name -> mansio.control.v1.QueueLag
-	35, // 23: mansio.control.v1.GetMessageResponse.messages:type_name -> mansio.control.v1.StoredMessage
-	35, // 24: mansio.control.v1.QueryMessagesResponse.messages:type_name -> mansio.control.v1.StoredMessage
-	0,  // 25: mansio.control.v1.Metadata.Watch:input_type -> mansio.control.v1.WatchRequest
-	2,  // 26: mansio.control.v1.Metadata.EnsureTopic:input_type -> mansio.control.v1.EnsureTopicRequest
-	4,  // 27: mansio.control.v1.Metadata.EnsureGroup:input_type -> mansio.control.v1.EnsureGroupRequest
-	6,  // 28: mansio.control.v1.NodeSession.Session:input_type -> mansio.control.v1.NodeReport
-	9,  // 29: mansio.control.v1.Admin.CreateTopic:input_type -> mansio.control.v1.CreateTopicRequest
-	10, // 30: mansio.control.v1.Admin.UpdateTopic:input_type -> mansio.control.v1.UpdateTopicRequest
-	11, // 31: mansio.control.v1.Admin.DeleteTopic:input_type -> mansio.control.v1.DeleteTopicRequest
-	12, // 32: mansio.control.v1.Admin.GetTopic:input_type -> mansio.control.v1.GetTopicRequest
-	15, // 33: mansio.control.v1.Admin.ListTopics:input_type -> mansio.control.v1.ListTopicsRequest
-	17, // 34: mansio.control.v1.Admin.CreateGroup:input_type -> mansio.control.v1.CreateGroupRequest
-	18, // 35: mansio.control.v1.Admin.UpdateGroup:input_type -> mansio.control.v1.UpdateGroupRequest
-	19, // 36: mansio.control.v1.Admin.DeleteGroup:input_type -> mansio.control.v1.DeleteGroupRequest
-	20, // 37: mansio.control.v1.Admin.GetGroup:input_type -> mansio.control.v1.GetGroupRequest
-	22, // 38: mansio.control.v1.Admin.ListGroups:input_type -> mansio.control.v1.ListGroupsRequest
-	24, // 39: mansio.control.v1.Admin.ListShards:input_type -> mansio.control.v1.ListShardsRequest
-	26, // 40: mansio.control.v1.Admin.ListNodes:input_type -> mansio.control.v1.ListNodesRequest
-	28, // 41: mansio.control.v1.Inspect.GroupLag:input_type -> mansio.control.v1.GroupLagRequest
-	31, // 42: mansio.control.v1.Inspect.GetMessage:input_type -> mansio.control.v1.GetMessageRequest
-	33, // 43: mansio.control.v1.Inspect.QueryMessages:input_type -> mansio.control.v1.QueryMessagesRequest
-	1,  // 44: mansio.control.v1.Metadata.Watch:output_type -> mansio.control.v1.WatchResponse
-	3,  // 45: mansio.control.v1.Metadata.EnsureTopic:output_type -> mansio.control.v1.EnsureTopicResponse
-	5,  // 46: mansio.control.v1.Metadata.EnsureGroup:output_type -> mansio.control.v1.EnsureGroupResponse
-	8,  // 47: mansio.control.v1.NodeSession.Session:output_type -> mansio.control.v1.NodeCommand
-	13, // 48: mansio.control.v1.Admin.CreateTopic:output_type -> mansio.control.v1.TopicResponse
-	13, // 49: mansio.control.v1.Admin.UpdateTopic:output_type -> mansio.control.v1.TopicResponse
-	14, // 50: mansio.control.v1.Admin.DeleteTopic:output_type -> mansio.control.v1.DeleteResponse
-	13, // 51: mansio.control.v1.Admin.GetTopic:output_type -> mansio.control.v1.TopicResponse
-	16, // 52: mansio.control.v1.Admin.ListTopics:output_type -> mansio.control.v1.ListTopicsResponse
-	21, // 53: mansio.control.v1.Admin.CreateGroup:output_type -> mansio.control.v1.GroupResponse
-	21, // 54: mansio.control.v1.Admin.UpdateGroup:output_type -> mansio.control.v1.GroupResponse
-	14, // 55: mansio.control.v1.Admin.DeleteGroup:output_type -> mansio.control.v1.DeleteResponse
-	21, // 56: mansio.control.v1.Admin.GetGroup:output_type -> mansio.control.v1.GroupResponse
-	23, // 57: mansio.control.v1.Admin.ListGroups:output_type -> mansio.control.v1.ListGroupsResponse
-	25, // 58: mansio.control.v1.Admin.ListShards:output_type -> mansio.control.v1.ListShardsResponse
-	27, // 59: mansio.control.v1.Admin.ListNodes:output_type -> mansio.control.v1.ListNodesResponse
-	29, // 60: mansio.control.v1.Inspect.GroupLag:output_type -> mansio.control.v1.GroupLagResponse
-	32, // 61: mansio.control.v1.Inspect.GetMessage:output_type -> mansio.control.v1.GetMessageResponse
-	34, // 62: mansio.control.v1.Inspect.QueryMessages:output_type -> mansio.control.v1.QueryMessagesResponse
-	44, // [44:63] is the sub-list for method output_type
-	25, // [25:44] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	39, // 6: mansio.control.v1.WatchResponse.deleted_starts:type_name -> mansio.control.v1.Start
+	37, // 7: mansio.control.v1.EnsureTopicResponse.topic:type_name -> mansio.control.v1.Topic
+	38, // 8: mansio.control.v1.EnsureGroupResponse.group:type_name -> mansio.control.v1.Group
+	39, // 9: mansio.control.v1.EnsureGroupResponse.start:type_name -> mansio.control.v1.Start
+	7,  // 10: mansio.control.v1.NodeReport.replicas:type_name -> mansio.control.v1.ReplicaReport
+	37, // 11: mansio.control.v1.CreateTopicRequest.topic:type_name -> mansio.control.v1.Topic
+	42, // 12: mansio.control.v1.UpdateTopicRequest.reply:type_name -> mansio.control.v1.ReplyPoint
+	37, // 13: mansio.control.v1.TopicResponse.topic:type_name -> mansio.control.v1.Topic
+	37, // 14: mansio.control.v1.ListTopicsResponse.topics:type_name -> mansio.control.v1.Topic
+	38, // 15: mansio.control.v1.CreateGroupRequest.group:type_name -> mansio.control.v1.Group
+	43, // 16: mansio.control.v1.UpdateGroupRequest.consume_from:type_name -> mansio.control.v1.ConsumeFrom
+	44, // 17: mansio.control.v1.UpdateGroupRequest.backoff:type_name -> mansio.control.v1.Backoff
+	38, // 18: mansio.control.v1.GroupResponse.group:type_name -> mansio.control.v1.Group
+	38, // 19: mansio.control.v1.ListGroupsResponse.groups:type_name -> mansio.control.v1.Group
+	40, // 20: mansio.control.v1.ListShardsResponse.shards:type_name -> mansio.control.v1.Shard
+	41, // 21: mansio.control.v1.ListShardsResponse.nodes:type_name -> mansio.control.v1.Node
+	41, // 22: mansio.control.v1.ListNodesResponse.nodes:type_name -> mansio.control.v1.Node
+	30, // 23: mansio.control.v1.GroupLagResponse.queues:type_name -> mansio.control.v1.QueueLag
+	35, // 24: mansio.control.v1.GetMessageResponse.messages:type_name -> mansio.control.v1.StoredMessage
+	35, // 25: mansio.control.v1.QueryMessagesResponse.messages:type_name -> mansio.control.v1.StoredMessage
+	0,  // 26: mansio.control.v1.Metadata.Watch:input_type -> mansio.control.v1.WatchRequest
+	2,  // 27: mansio.control.v1.Metadata.EnsureTopic:input_type -> mansio.control.v1.EnsureTopicRequest
+	4,  // 28: mansio.control.v1.Metadata.EnsureGroup:input_type -> mansio.control.v1.EnsureGroupRequest
+	6,  // 29: mansio.control.v1.NodeSession.Session:input_type -> mansio.control.v1.NodeReport
+	9,  // 30: mansio.control.v1.Admin.CreateTopic:input_type -> mansio.control.v1.CreateTopicRequest
+	10, // 31: mansio.control.v1.Admin.UpdateTopic:input_type -> mansio.control.v1.UpdateTopicRequest
+	11, // 32: mansio.control.v1.Admin.DeleteTopic:input_type -> mansio.control.v1.DeleteTopicRequest
+	12, // 33: mansio.control.v1.Admin.GetTopic:input_type -> mansio.control.v1.GetTopicRequest
+	15, // 34: mansio.control.v1.Admin.ListTopics:input_type -> mansio.control.v1.ListTopicsRequest
+	17, // 35: mansio.control.v1.Admin.CreateGroup:input_type -> mansio.control.v1.CreateGroupRequest
+	18, // 36: mansio.control.v1.Admin.UpdateGroup:input_type -> mansio.control.v1.UpdateGroupRequest
+	19, // 37: mansio.control.v1.Admin.DeleteGroup:input_type -> mansio.control.v1.DeleteGroupRequest
+	20, // 38: mansio.control.v1.Admin.GetGroup:input_type -> mansio.control.v1.GetGroupRequest
+	22, // 39: mansio.control.v1.Admin.ListGroups:input_type -> mansio.control.v1.ListGroupsRequest
+	24, // 40: mansio.control.v1.Admin.ListShards:input_type -> mansio.control.v1.ListShardsRequest
+	26, // 41: mansio.control.v1.Admin.ListNodes:input_type -> mansio.control.v1.ListNodesRequest
+	28, // 42: mansio.control.v1.Inspect.GroupLag:input_type -> mansio.control.v1.GroupLagRequest
+	31, // 43: mansio.control.v1.Inspect.GetMessage:input_type -> mansio.control.v1.GetMessageRequest
+	33, // 44: mansio.control.v1.Inspect.QueryMessages:input_type -> mansio.control.v1.QueryMessagesRequest
+	1,  // 45: mansio.control.v1.Metadata.Watch:output_type -> mansio.control.v1.WatchResponse
+	3,  // 46: mansio.control.v1.Metadata.EnsureTopic:output_type -> mansio.control.v1.EnsureTopicResponse
+	5,  // 47: mansio.control.v1.Metadata.EnsureGroup:output_type -> mansio.control.v1.EnsureGroupResponse
+	8,  // 48: mansio.control.v1.NodeSession.Session:output_type -> mansio.control.v1.NodeCommand
+	13, // 49: mansio.control.v1.Admin.CreateTopic:output_type -> mansio.control.v1.TopicResponse
+	13, // 50: mansio.control.v1.Admin.UpdateTopic:output_type -> mansio.control.v1.TopicResponse
+	14, // 51: mansio.control.v1.Admin.DeleteTopic:output_type -> mansio.control.v1.DeleteResponse
+	13, // 52: mansio.control.v1.Admin.GetTopic:output_type -> mansio.control.v1.TopicResponse
+	16, // 53: mansio.control.v1.Admin.ListTopics:output_type -> mansio.control.v1.ListTopicsResponse
+	21, // 54: mansio.control.v1.Admin.CreateGroup:output_type -> mansio.control.v1.GroupResponse
+	21, // 55: mansio.control.v1.Admin.UpdateGroup:output_type -> mansio.control.v1.GroupResponse
+	14, // 56: mansio.control.v1.Admin.DeleteGroup:output_type -> mansio.control.v1.DeleteResponse
+	21, // 57: mansio.control.v1.Admin.GetGroup:output_type -> mansio.control.v1.GroupResponse
+	23, // 58: mansio.control.v1.Admin.ListGroups:output_type -> mansio.control.v1.ListGroupsResponse
+	25, // 59: mansio.control.v1.Admin.ListShards:output_type -> mansio.control.v1.ListShardsResponse
+	27, // 60: mansio.control.v1.Admin.ListNodes:output_type -> mansio.control.v1.ListNodesResponse
+	29, // 61: mansio.control.v1.Inspect.GroupLag:output_type -> mansio.control.v1.GroupLagResponse
+	32, // 62: mansio.control.v1.Inspect.GetMessage:output_type -> mansio.control.v1.GetMessageResponse
+	34, // 63: mansio.control.v1.Inspect.QueryMessages:output_type -> mansio.control.v1.QueryMessagesResponse
+	45, // [45:64] is the sub-list for method output_type
+	26, // [26:45] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_mansio_control_v1_control_proto_init() }
@@ -2541,6 +2590,7 @@ func file_mansio_control_v1_control_proto_init() {
 	}
 	file_mansio_control_v1_metadata_proto_init()
 	file_mansio_control_v1_control_proto_msgTypes[10].OneofWrappers = []any{}
+	file_mansio_control_v1_control_proto_msgTypes[17].OneofWrappers = []any{}
 	file_mansio_control_v1_control_proto_msgTypes[18].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

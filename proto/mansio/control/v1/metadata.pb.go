@@ -1057,8 +1057,11 @@ type Cluster struct {
 	AutoCreateGroups bool                   `protobuf:"varint,5,opt,name=auto_create_groups,json=autoCreateGroups,proto3" json:"auto_create_groups,omitempty"`
 	RestoreEpoch     uint64                 `protobuf:"varint,6,opt,name=restore_epoch,json=restoreEpoch,proto3" json:"restore_epoch,omitempty"`
 	CreatedMs        int64                  `protobuf:"varint,7,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Of the etcd cluster that holds the metadata. Replicas remember the newest
+	// metadata they obeyed together with it. Not stored, filled by readers.
+	EtcdClusterId uint64 `protobuf:"varint,8,opt,name=etcd_cluster_id,json=etcdClusterId,proto3" json:"etcd_cluster_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Cluster) Reset() {
@@ -1138,6 +1141,136 @@ func (x *Cluster) GetCreatedMs() int64 {
 		return x.CreatedMs
 	}
 	return 0
+}
+
+func (x *Cluster) GetEtcdClusterId() uint64 {
+	if x != nil {
+		return x.EtcdClusterId
+	}
+	return 0
+}
+
+// Ids are the counters from which ids are taken. They only grow: what was
+// handed out once is never handed out again.
+type Ids struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Object        uint64                 `protobuf:"varint,1,opt,name=object,proto3" json:"object,omitempty"`           // last id of a topic, a group or a node
+	Shard         uint32                 `protobuf:"varint,2,opt,name=shard,proto3" json:"shard,omitempty"`             // last id of a shard
+	Incarnation   uint64                 `protobuf:"varint,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"` // last incarnation of a replica
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ids) Reset() {
+	*x = Ids{}
+	mi := &file_mansio_control_v1_metadata_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ids) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ids) ProtoMessage() {}
+
+func (x *Ids) ProtoReflect() protoreflect.Message {
+	mi := &file_mansio_control_v1_metadata_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ids.ProtoReflect.Descriptor instead.
+func (*Ids) Descriptor() ([]byte, []int) {
+	return file_mansio_control_v1_metadata_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Ids) GetObject() uint64 {
+	if x != nil {
+		return x.Object
+	}
+	return 0
+}
+
+func (x *Ids) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *Ids) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+// Candidate is a controller that leads or waits for its turn.
+type Candidate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	DataUuid      string                 `protobuf:"bytes,1,opt,name=data_uuid,json=dataUuid,proto3" json:"data_uuid,omitempty"` // of its data folder: a restart removes its own predecessor
+	Instance      uint64                 `protobuf:"varint,2,opt,name=instance,proto3" json:"instance,omitempty"`                // random per process start
+	Address       string                 `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`                   // where its clients reach it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Candidate) Reset() {
+	*x = Candidate{}
+	mi := &file_mansio_control_v1_metadata_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Candidate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Candidate) ProtoMessage() {}
+
+func (x *Candidate) ProtoReflect() protoreflect.Message {
+	mi := &file_mansio_control_v1_metadata_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
+func (*Candidate) Descriptor() ([]byte, []int) {
+	return file_mansio_control_v1_metadata_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Candidate) GetDataUuid() string {
+	if x != nil {
+		return x.DataUuid
+	}
+	return ""
+}
+
+func (x *Candidate) GetInstance() uint64 {
+	if x != nil {
+		return x.Instance
+	}
+	return 0
+}
+
+func (x *Candidate) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
 }
 
 var File_mansio_control_v1_metadata_proto protoreflect.FileDescriptor
@@ -1223,7 +1356,7 @@ const file_mansio_control_v1_metadata_proto_rawDesc = "" +
 	"\brevision\x18\b \x01(\x03R\brevision\"3\n" +
 	"\tHandleKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x16\n" +
-	"\x06secret\x18\x02 \x01(\fR\x06secret\"\x90\x02\n" +
+	"\x06secret\x18\x02 \x01(\fR\x06secret\"\xb8\x02\n" +
 	"\aCluster\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12=\n" +
@@ -1233,7 +1366,16 @@ const file_mansio_control_v1_metadata_proto_rawDesc = "" +
 	"\x12auto_create_groups\x18\x05 \x01(\bR\x10autoCreateGroups\x12#\n" +
 	"\rrestore_epoch\x18\x06 \x01(\x04R\frestoreEpoch\x12\x1d\n" +
 	"\n" +
-	"created_ms\x18\a \x01(\x03R\tcreatedMs*\xc9\x01\n" +
+	"created_ms\x18\a \x01(\x03R\tcreatedMs\x12&\n" +
+	"\x0fetcd_cluster_id\x18\b \x01(\x04R\retcdClusterId\"U\n" +
+	"\x03Ids\x12\x16\n" +
+	"\x06object\x18\x01 \x01(\x04R\x06object\x12\x14\n" +
+	"\x05shard\x18\x02 \x01(\rR\x05shard\x12 \n" +
+	"\vincarnation\x18\x03 \x01(\x04R\vincarnation\"^\n" +
+	"\tCandidate\x12\x1b\n" +
+	"\tdata_uuid\x18\x01 \x01(\tR\bdataUuid\x12\x1a\n" +
+	"\binstance\x18\x02 \x01(\x04R\binstance\x12\x18\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress*\xc9\x01\n" +
 	"\tTopicType\x12\x1a\n" +
 	"\x16TOPIC_TYPE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11TOPIC_TYPE_NORMAL\x10\x01\x12\x13\n" +
@@ -1271,7 +1413,7 @@ func file_mansio_control_v1_metadata_proto_rawDescGZIP() []byte {
 }
 
 var file_mansio_control_v1_metadata_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_mansio_control_v1_metadata_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_mansio_control_v1_metadata_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_mansio_control_v1_metadata_proto_goTypes = []any{
 	(TopicType)(0),    // 0: mansio.control.v1.TopicType
 	(ReplyPoint)(0),   // 1: mansio.control.v1.ReplyPoint
@@ -1287,6 +1429,8 @@ var file_mansio_control_v1_metadata_proto_goTypes = []any{
 	(*Node)(nil),      // 11: mansio.control.v1.Node
 	(*HandleKey)(nil), // 12: mansio.control.v1.HandleKey
 	(*Cluster)(nil),   // 13: mansio.control.v1.Cluster
+	(*Ids)(nil),       // 14: mansio.control.v1.Ids
+	(*Candidate)(nil), // 15: mansio.control.v1.Candidate
 }
 var file_mansio_control_v1_metadata_proto_depIdxs = []int32{
 	0,  // 0: mansio.control.v1.Topic.type:type_name -> mansio.control.v1.TopicType
@@ -1319,7 +1463,7 @@ func file_mansio_control_v1_metadata_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mansio_control_v1_metadata_proto_rawDesc), len(file_mansio_control_v1_metadata_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
