@@ -170,7 +170,8 @@ type Taken struct {
 
 // Park waits until a Take of that group, topic and filter would find something,
 // and grants nothing. Its Done comes once: Ready (with the ticket in Result),
-// or why not. ID is the sender's; it is unique per peer while parked.
+// or why not. ID is unique among all senders while parked: a sender counts up
+// from a random 64-bit number.
 type Park struct {
 	ID     uint64
 	Group  ident.Group
