@@ -57,15 +57,22 @@ func (l *Log) AppendAs(use Use, block []byte, last record.Header) error {
 	return nil
 }
 
+// checkBlock asserts what the caller promises. The conditions stand outside of
+// the checks: boxing their operands would cost an allocation each.
 func (l *Log) checkBlock(block []byte, last *record.Header, end ident.LSN) {
-	invariant.Check(len(block) >= record.HeaderSize && len(block)%record.Align == 0, "block of %d bytes", len(block))
-	invariant.Check(leLSN(block) == end, "block begins at LSN %d, the log ends at %d", leLSN(block), end)
-	invariant.Check(last.End() == end+ident.LSN(len(block)), "block ends at LSN %d, its last entry at %d",
-		end+ident.LSN(len(block)), last.End())
-	invariant.Check(lePrevCRC(block) == l.tail.CRC, "block continues CRC %08x, the log ends with %08x",
-		lePrevCRC(block), l.tail.CRC)
-	invariant.Check(leTerm(block) >= l.tail.Term && last.Term >= leTerm(block), "terms %d, %d after term %d",
-		leTerm(block), last.Term, l.tail.Term)
+	if len(block) < record.HeaderSize || len(block)%record.Align != 0 {
+		invariant.Check(false, "block of %d bytes", len(block))
+	}
+	if leLSN(block) != end || last.End() != end+ident.LSN(len(block)) {
+		invariant.Check(false, "block [%d, %d) of %d bytes behind LSN %d", leLSN(block), last.End(), len(block), end)
+	}
+	if lePrevCRC(block) != l.tail.CRC {
+		invariant.Check(false, "block continues CRC %08x, the log ends with %08x", lePrevCRC(block), l.tail.CRC)
+	}
+	if leTerm(block) < l.tail.Term || last.Term < leTerm(block) || leTime(block) < l.tail.TimeMS || last.TimeMS < leTime(block) {
+		invariant.Check(false, "block of terms %d…%d and times %d…%d behind term %d, time %d",
+			leTerm(block), last.Term, leTime(block), last.TimeMS, l.tail.Term, l.tail.TimeMS)
+	}
 }
 
 func (l *Log) active() *segment {
@@ -132,25 +139,27 @@ func (l *Log) preparedLocked() int64 {
 // makeRoom returns when need bytes, a Seal's room included, can be written at
 // End; it opens the next segment if the last entry is a Seal.
 func (l *Log) makeRoom(use Use, need int64) error {
-	var timeout <-chan time.Time
-	for {
-		done, wait, err := l.tryRoom(use, need)
-		if done || err != nil {
-			return err
-		}
+	done, wait, err := l.tryRoom(use, need)
+	if done || err != nil {
+		return err
+	}
+	l.o.Logger.Warn("append waits for prepared blocks", slog.String("dir", l.o.Dir))
+	timeout := time.NewTimer(prepareWaitMax)
+	defer timeout.Stop()
+	for !done {
 		l.nudge()
-		if timeout == nil {
-			timeout = time.After(prepareWaitMax)
-			l.o.Logger.Warn("append waits for prepared blocks", slog.String("dir", l.o.Dir))
-		}
 		select {
 		case <-wait:
 		case <-l.dead:
 			return l.usable()
-		case <-timeout:
+		case <-timeout.C:
 			return fault.Errorf("commitlog.Append", fault.Unavailable, "no block was prepared within %v", prepareWaitMax)
 		}
+		if done, wait, err = l.tryRoom(use, need); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // tryRoom is one attempt of makeRoom. When it is not done, wait is closed at
@@ -169,7 +178,9 @@ func (l *Log) tryRoom(use Use, need int64) (done bool, wait <-chan struct{}, err
 	defer l.mu.Unlock()
 	seg := l.active()
 	used := l.usedLocked()
-	invariant.Check(used+need <= seg.capacity, "block of %d bytes behind %d in a segment of %d", need, used, seg.capacity)
+	if used+need > seg.capacity {
+		invariant.Check(false, "block of %d bytes behind %d in a segment of %d", need, used, seg.capacity)
+	}
 	limit := seg.prepared
 	if seg.reserve && l.space.Full {
 		switch use {

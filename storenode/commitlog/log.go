@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/mansiomq/mansio/internal/fault"
 	"github.com/mansiomq/mansio/internal/ident"
@@ -69,7 +70,11 @@ func Open(o Options) (*Log, error) {
 	}
 	l := &Log{o: o, wake: make(chan struct{}, 1), dead: make(chan struct{})}
 	if err := l.open(); err != nil {
-		return nil, errors.Join(fault.E("commitlog.Open", fault.Other, err), l.Close())
+		kind := fault.Other
+		if errors.Is(err, syscall.ENOSPC) {
+			kind = fault.DiskFull
+		}
+		return nil, fault.E("commitlog.Open", kind, errors.Join(err, l.Close()))
 	}
 	return l, nil
 }
@@ -305,13 +310,17 @@ func (l *Log) usable() error {
 // says so.
 func (l *Log) fail(op string, cause error) error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.failure == nil {
+	first := l.failure == nil
+	if first {
 		l.failure = fault.E("commitlog."+op, fault.Internal, fmt.Errorf("log failed: %w", cause))
 		close(l.dead)
+	}
+	err := l.failure
+	l.mu.Unlock()
+	if first {
 		l.o.Logger.Error("log failed", slog.String("dir", l.o.Dir), slog.String("op", op), slog.Any("error", cause))
 	}
-	return l.failure
+	return err
 }
 
 // Failed is closed when the log refuses to be written for good: an fsync or a

@@ -263,12 +263,11 @@ func (l *Log) Space() Space {
 // readSpace updates the free space, and Low with its hysteresis.
 func (l *Log) readSpace() {
 	free, total, err := l.o.FreeBytes()
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if err != nil {
 		l.o.Logger.Warn("free space unknown", slog.String("dir", l.o.Dir), slog.Any("error", err))
 		return
 	}
+	l.mu.Lock()
 	was := l.space.Low
 	l.space.FreeBytes, l.space.TotalBytes = free, total
 	switch {
@@ -277,20 +276,24 @@ func (l *Log) readSpace() {
 	case free >= l.o.MinFreeBytes+l.o.MinFreeBytes/5:
 		l.space.Low = false
 	}
-	if l.space.Low != was {
-		l.o.Logger.Warn("free disk space", slog.String("dir", l.o.Dir), slog.Bool("low", l.space.Low), slog.Int64("free_bytes", free))
+	low := l.space.Low
+	l.mu.Unlock()
+	if low != was {
+		l.o.Logger.Warn("free disk space", slog.String("dir", l.o.Dir), slog.Bool("low", low), slog.Int64("free_bytes", free))
 	}
 }
 
 func (l *Log) setFull(full bool) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.space.Full == full {
-		return
+	changed := l.space.Full != full
+	if changed {
+		l.space.Full = full
+		l.progressLocked()
 	}
-	l.space.Full = full
-	l.progressLocked()
-	l.o.Logger.Warn("preparing blocks", slog.String("dir", l.o.Dir), slog.Bool("full", full))
+	l.mu.Unlock()
+	if changed {
+		l.o.Logger.Warn("preparing blocks", slog.String("dir", l.o.Dir), slog.Bool("full", full))
+	}
 }
 
 // retryFull lets the next step try a full disk again.

@@ -11,6 +11,7 @@ import (
 	"github.com/mansiomq/mansio/internal/fault"
 	"github.com/mansiomq/mansio/internal/ident"
 	"github.com/mansiomq/mansio/internal/invariant"
+	"github.com/mansiomq/mansio/storenode/disk"
 	"github.com/mansiomq/mansio/storenode/record"
 )
 
@@ -90,6 +91,9 @@ func (l *Log) Recover(ctx context.Context, o RecoverOptions, visit func(*record.
 	}
 	r := recovery{l: l, o: o, list: *l.segs.Load()}
 	r.Start = l.Start()
+	if err := r.settleCache(); err != nil {
+		return Recovery{}, fault.E("commitlog.Recover", fault.Other, err)
+	}
 	if err := r.walk(ctx, visit); err != nil {
 		return Recovery{}, fault.E("commitlog.Recover", fault.Other, err)
 	}
@@ -111,10 +115,33 @@ type recovery struct {
 	bad   *damage // what the walk ended at
 }
 
+// settleCache makes durable what an earlier process wrote and did not sync, and
+// makes the walk see what is on the disk. Below the floor that is known to be the
+// same. Above it, bytes of a failed sync may still be in memory, clean in the
+// kernel's eyes: taken for entries, they would be lost later, in the middle.
+func (r *recovery) settleCache() error {
+	known := max(r.o.Floor, r.o.From)
+	for _, s := range r.list[max(0, r.list.find(known)):] {
+		if s.unread {
+			continue
+		}
+		if err := s.sync(); err != nil {
+			return err
+		}
+		off := int64(0)
+		if known > s.base {
+			off = s.offset(known)
+		}
+		if err := disk.DropCache(s.f, off); err != nil {
+			return err
+		}
+	}
+	return r.l.syncDir()
+}
+
 // walk goes to the first bytes that do not continue the log.
 func (r *recovery) walk(ctx context.Context, visit func(*record.Entry) error) error {
 	w := newWalker(r.list, r.o.From, ^ident.LSN(0))
-	r.first = w.i
 	if r.o.At != nil {
 		w.startAt(r.o.From, r.o.At)
 	}
@@ -150,17 +177,7 @@ func (r *recovery) settle(ctx context.Context) error {
 	if err := r.judge(ctx); err != nil {
 		return err
 	}
-	for _, s := range r.list[r.first : r.last+1] {
-		if s.damage == nil {
-			if err := s.sync(); err != nil {
-				return err
-			}
-		}
-	}
 	if err := r.l.cut(r.End, r.last, r.tail); err != nil {
-		return err
-	}
-	if err := r.l.syncDir(); err != nil {
 		return err
 	}
 	r.l.accept(r.End, r.tail)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	iofs "io/fs"
 	"path/filepath"
 )
 
@@ -48,6 +49,16 @@ type File interface {
 // from this process, and how many it has in all.
 type FreeFunc func(dir string) (free, total int64, err error)
 
+// DropCache makes later reads of the file, from off on, come from the disk, as
+// far as the system can: bytes that a failed sync has left behind in memory only
+// are no longer seen. Call it after a Sync; what is not synced stays as it is.
+func DropCache(f File, off int64) error {
+	if d, ok := f.(interface{ dropCache(off int64) error }); ok {
+		return d.dropCache(off)
+	}
+	return nil
+}
+
 // ReadFile returns the whole content of a file.
 func ReadFile(fs FS, name string) ([]byte, error) {
 	f, err := fs.Open(name, ReadOnly)
@@ -78,6 +89,10 @@ func Replace(fs FS, name string, b []byte) error {
 		return err
 	}
 	return fs.SyncDir(filepath.Dir(name))
+}
+
+func pathError(op, name string, err error) error {
+	return &iofs.PathError{Op: op, Path: name, Err: err}
 }
 
 func writeWhole(fs FS, name string, b []byte) (err error) {

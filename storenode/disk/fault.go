@@ -69,6 +69,15 @@ func FailNth(op Op, n int, errno syscall.Errno) func(Call) error {
 	}
 }
 
+// Lie makes every later Sync and SyncDir report success and do nothing, as a
+// disk does that acknowledges from a cache without a battery. A suite that claims
+// to prove durability must fail on such a disk.
+func (m *Memory) Lie() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lies = true
+}
+
 // Calls says how many calls of that kind there were.
 func (m *Memory) Calls(op Op) int {
 	m.mu.Lock()
@@ -78,7 +87,7 @@ func (m *Memory) Calls(op Op) int {
 
 // Crash returns the disk as it could be found after losing power now. The old
 // one is untouched: a process that still runs on it changes nothing in the new.
-// Hooks and counts stay behind, the limit goes along.
+// Hooks, counts and lies stay behind, the limit goes along.
 func (m *Memory) Crash(rng *rand.Rand) *Memory {
 	m.mu.Lock()
 	defer m.mu.Unlock()

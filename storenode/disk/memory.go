@@ -19,6 +19,7 @@ type Memory struct {
 	kept    map[string]*inode // the names that survive for certain
 	journal []rename          // changes of names that may survive
 	space   int64             // 0: no limit
+	lies    bool              // syncs do nothing
 	hook    func(Call) error
 	calls   [opCount]int
 }
@@ -191,6 +192,9 @@ func (m *Memory) SyncDir(dir string) error {
 	if !m.dirs[dir] {
 		return pathError("fsync", dir, syscall.ENOENT)
 	}
+	if m.lies {
+		return nil
+	}
 	m.journal = slices.DeleteFunc(m.journal, func(r rename) bool {
 		if !r.touches(dir) {
 			return false
@@ -212,10 +216,6 @@ func (r *rename) apply(names map[string]*inode) {
 	if r.to != "" {
 		names[r.to] = r.file
 	}
-}
-
-func pathError(op, name string, err error) error {
-	return &fs.PathError{Op: op, Path: name, Err: err}
 }
 
 // memoryFile is a handle.
@@ -300,11 +300,24 @@ func (f *memoryFile) Sync() error {
 		// writes them.
 		f.inode.changes = nil
 		return err
+	case f.m.lies:
+		return nil
 	}
 	for i := range f.inode.changes {
 		f.inode.changes[i].apply(&f.inode.kept)
 	}
 	f.inode.changes = nil
+	return nil
+}
+
+// dropCache forgets what a failed sync has left in memory only.
+func (f *memoryFile) dropCache(int64) error {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	f.inode.now = f.inode.kept.clone()
+	for i := range f.inode.changes {
+		f.inode.changes[i].apply(&f.inode.now)
+	}
 	return nil
 }
 

@@ -64,25 +64,30 @@ func (OS) List(dir string) ([]string, error) {
 	return names, nil
 }
 
-// MkdirAll creates the directory and its missing parents, each durably.
+// MkdirAll creates the directory and its missing parents, each durably. One that
+// exists is made durable too: whoever created it may have died before.
 func (o OS) MkdirAll(dir string) error {
 	dir = filepath.Clean(dir)
-	if st, err := os.Stat(dir); err == nil {
-		if !st.IsDir() {
-			return &fs.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOTDIR}
-		}
-		return nil
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	parent := filepath.Dir(dir)
-	if err := o.MkdirAll(parent); err != nil {
+	st, err := os.Stat(dir)
+	switch {
+	case err == nil && !st.IsDir():
+		return pathError("mkdir", dir, syscall.ENOTDIR)
+	case err == nil:
+	case !errors.Is(err, fs.ErrNotExist):
 		return err
+	default:
+		if err := o.MkdirAll(parent); err != nil {
+			return err
+		}
+		if err := os.Mkdir(dir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
 	}
-	if err := os.Mkdir(dir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+	if err := o.SyncDir(parent); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return err // a parent that cannot even be read was not changed by us either
 	}
-	return o.SyncDir(parent)
+	return nil
 }
 
 // SyncDir fsyncs the directory.
@@ -108,7 +113,18 @@ func (f *osFile) Sync() error {
 		return cerr
 	}
 	if err != nil {
-		return &fs.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
+		return pathError("fdatasync", f.Name(), err)
+	}
+	return nil
+}
+
+func (f *osFile) dropCache(off int64) error {
+	var err error
+	if cerr := f.raw.Control(func(fd uintptr) { err = dropCache(int(fd), off) }); cerr != nil {
+		return cerr
+	}
+	if err != nil {
+		return pathError("fadvise", f.Name(), err)
 	}
 	return nil
 }
@@ -126,7 +142,7 @@ func (f *osFile) Size() (int64, error) {
 func OSFree(dir string) (free, total int64, err error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, 0, &fs.PathError{Op: "statfs", Path: dir, Err: err}
+		return 0, 0, pathError("statfs", dir, err)
 	}
 	block := int64(st.Bsize)                                       //nolint:unconvert // its type differs by platform
 	return int64(st.Bavail) * block, int64(st.Blocks) * block, nil //nolint:gosec // disks are smaller than 2^63

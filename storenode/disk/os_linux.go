@@ -11,3 +11,11 @@ func fdatasync(fd int) error {
 		}
 	}
 }
+
+// largestFolio is more than any piece in which the kernel caches files: it keeps
+// pieces of which only a part is to go.
+const largestFolio = 2 << 20
+
+func dropCache(fd int, off int64) error {
+	return unix.Fadvise(fd, off&^(largestFolio-1), 0, unix.FADV_DONTNEED)
+}
