@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 . ../lib.sh
 build
-mvn --quiet --batch-mode compile dependency:build-classpath -Dmdep.outputFile=target/classpath
+mvn --quiet --batch-mode -Dstyle.color=never compile dependency:build-classpath -Dmdep.outputFile=target/classpath
 serve
 # The SDK writes a log below the home folder.
 timeout 300 java -Duser.home="$mansio_dir" -Xmx1g -cp "target/classes:$(cat target/classpath)" io.mansio.test.Main
