@@ -22,7 +22,7 @@ type findings struct {
 // read are passed over: what they might prove, the entries behind them prove too.
 func (l *Log) search(ctx context.Context, list segments, bad ident.LSN, notes []CutNote) (findings, error) {
 	var f findings
-	s := searcher{bad: bad, notes: notes, found: &f, buf: make([]byte, readChunk+record.HeaderSize)}
+	s := searcher{bad: bad, notes: notes, found: &f, buf: make([]byte, list.chunk()+record.HeaderSize)}
 	for i, seg := range list {
 		from := max(seg.base, bad+record.Align)
 		limit := seg.base + ident.LSN(max(0, seg.capacity)) //nolint:gosec // never negative
@@ -44,7 +44,7 @@ type searcher struct {
 	whole []byte // grown for entries that do not lie in buf
 }
 
-// segment searches one segment in steps of readChunk.
+// segment searches one segment chunk by chunk.
 func (s *searcher) segment(ctx context.Context, seg *segment, from, limit ident.LSN) error {
 	quiet := from // behind the last whole entry
 	for from < limit && from-quiet <= searchGapMax {
@@ -53,7 +53,7 @@ func (s *searcher) segment(ctx context.Context, seg *segment, from, limit ident.
 		}
 		n, err := seg.readAt(s.buf[:min(uint64(len(s.buf)), uint64(limit-from))], from)
 		if err != nil {
-			from += readChunk
+			from += ident.LSN(len(s.buf) - record.HeaderSize) //nolint:gosec // a chunk
 			continue
 		}
 		if n < record.HeaderSize {

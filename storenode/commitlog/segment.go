@@ -104,6 +104,15 @@ func (l segments) find(lsn ident.LSN) int {
 	return i - 1
 }
 
+// chunk is the size of one large read: no more than a segment has.
+func (l segments) chunk() int {
+	most := int64(pointRead)
+	for _, s := range l {
+		most = max(most, min(s.capacity, readChunk))
+	}
+	return int(most)
+}
+
 // limit is the LSN below which the entries of the i-th segment end.
 func (l segments) limit(i int, end ident.LSN) ident.LSN {
 	if i+1 < len(l) {

@@ -11,7 +11,8 @@ import (
 	"github.com/mansiomq/mansio/internal/ident"
 )
 
-// Trim makes newStart, the base of a segment, the oldest LSN. The segments below
+// Trim makes newStart, the base of a segment that holds a durable entry, the
+// oldest LSN. The segments below
 // it can no longer be read when Trim returns; Run gives their files to the pool
 // or removes them, oldest first, so that a crash never leaves a hole. Whatever
 // points into them (indexes, checkpoints) must be gone before. Trimming to
@@ -27,8 +28,8 @@ func (l *Log) Trim(newStart ident.LSN) error {
 	}
 	list := *l.segs.Load()
 	i := list.find(newStart)
-	if i < 0 || list[i].base != newStart || newStart > l.Synced() {
-		return fault.Errorf("commitlog.Trim", fault.Invalid, "LSN %d is no durable segment base", newStart)
+	if i < 0 || list[i].base != newStart || newStart >= l.Synced() {
+		return fault.Errorf("commitlog.Trim", fault.Invalid, "LSN %d is not the base of a segment with durable entries", newStart)
 	}
 	keep := append(segments(nil), list[i:]...)
 	l.segs.Store(&keep)

@@ -40,7 +40,7 @@ type walker struct {
 
 // newWalker stands at the base of the segment that holds from.
 func newWalker(list segments, from, to ident.LSN) *walker {
-	w := &walker{list: list, i: max(0, list.find(from)), to: to, buf: make([]byte, readChunk)}
+	w := &walker{list: list, i: max(0, list.find(from)), to: to, buf: make([]byte, list.chunk())}
 	s := list[w.i]
 	w.pos, w.chain, w.known = s.base, s.tail.clone(), s.damage == nil
 	return w
