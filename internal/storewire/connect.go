@@ -121,9 +121,6 @@ func (l *lane) once(ctx context.Context) (lived time.Duration, err error) {
 
 // connect makes a stream that the store has welcomed.
 func (l *lane) connect(ctx context.Context, cancel func()) (grpc.ClientStream, error) {
-	if c, ok := l.conn.(interface{ ResetConnectBackoff() }); ok {
-		c.ResetConnectBackoff()
-	}
 	limit := time.AfterFunc(welcomeWithin, cancel)
 	defer limit.Stop()
 	stream, err := l.client.Exchange(ctx, grpc.ForceCodecV2(codec{}))

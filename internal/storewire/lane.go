@@ -31,7 +31,6 @@ const (
 // lane carries one kind of operations over one stream at a time.
 type lane struct {
 	client storev1.StoreClient
-	conn   grpc.ClientConnInterface
 	hello  hello
 	log    *slog.Logger
 	wake   chan struct{} // to the sender: there is something to do
@@ -53,7 +52,6 @@ type lane struct {
 func newLane(conn grpc.ClientConnInterface, o PeerOptions, kind storev1.Lane) *lane {
 	l := &lane{
 		client: storev1.NewStoreClient(conn),
-		conn:   conn,
 		hello:  hello{proxy: o.Proxy, incarnation: o.Incarnation, lane: kind},
 		log:    o.Logger.With("lane", kind.String()),
 		wake:   make(chan struct{}, 1),

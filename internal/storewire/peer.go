@@ -31,8 +31,8 @@ type PeerOptions struct {
 type Peer struct{ write, read *lane }
 
 // NewPeer makes a peer over conn, which it does not close. conn decides how long
-// a dial may take and when a dead connection is noticed (keepalive); when it can
-// reset its own backoff, each attempt of the peer does so.
+// a dial may take, how soon after a failed one it dials again (the peer asks
+// every second at least) and when a dead connection is noticed (keepalive).
 func NewPeer(conn grpc.ClientConnInterface, o PeerOptions) *Peer {
 	return &Peer{
 		write: newLane(conn, o, storev1.Lane_LANE_WRITE),
