@@ -38,7 +38,7 @@ func (l *Log) AppendAs(use Use, block []byte, last record.Header) error {
 	l.checkBlock(block, &last, end)
 	need := int64(len(block))
 	if last.Type != record.TypeSeal {
-		need += sealReserve
+		need += SealReserve
 	}
 	if err := l.makeRoom(use, need); err != nil {
 		return err
@@ -106,14 +106,36 @@ func (l *Log) Room() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.sealed {
-		return l.o.SegmentBytes - sealReserve
+		return l.o.SegmentBytes - SealReserve
 	}
 	seg := l.active()
 	limit := seg.capacity
 	if l.space.Full {
 		limit = seg.prepared
 	}
-	return max(0, limit-l.usedLocked()-sealReserve)
+	return max(0, limit-l.usedLocked()-SealReserve)
+}
+
+// Limit is the LSN that the entries of the segment that begins at base may
+// reach, room for the Seal left behind it; base is that of the newest segment or
+// of the one that will follow its Seal. A sequencer that runs ahead of Append
+// seals where the next entry would pass it. On a full disk it shrinks to what is
+// prepared, so that the log can go on in the next file or the spare.
+func (l *Log) Limit(base ident.LSN) ident.LSN {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	limit := l.o.SegmentBytes
+	switch seg := l.active(); {
+	case seg.base == base && l.space.Full:
+		limit = seg.prepared
+	case seg.base == base:
+		limit = seg.capacity
+	case l.space.Full && l.spare != nil:
+		limit = l.spare.prepared
+	case l.space.Full && l.next != nil:
+		limit = l.next.prepared
+	}
+	return base + ident.LSN(max(0, limit-SealReserve)) //nolint:gosec // never negative
 }
 
 // usedLocked is how many log bytes the active segment holds.
@@ -131,9 +153,9 @@ func (l *Log) preparedLocked() int64 {
 		if l.next == nil {
 			return 0
 		}
-		return max(0, l.next.prepared-sealReserve)
+		return max(0, l.next.prepared-SealReserve)
 	}
-	return max(0, l.active().prepared-l.usedLocked()-sealReserve)
+	return max(0, l.active().prepared-l.usedLocked()-SealReserve)
 }
 
 // makeRoom returns when need bytes, a Seal's room included, can be written at
@@ -187,7 +209,7 @@ func (l *Log) tryRoom(use Use, need int64) (done bool, wait <-chan struct{}, err
 		case UseClient:
 			limit = 0
 		case UseInner:
-			limit -= vitalBytes
+			limit -= l.vital()
 		case UseVital:
 		}
 	}
@@ -221,7 +243,7 @@ func (l *Log) pickNextLocked(use Use, need int64) (*area, string) {
 		switch use {
 		case UseClient:
 		case UseInner:
-			limit = a.prepared - vitalBytes
+			limit = a.prepared - l.vital()
 		case UseVital:
 			limit = a.prepared
 		}

@@ -23,7 +23,9 @@
 //	  44 n           u32   pairs that follow, ≤ 128
 //	  48 prev_term   u64   term of the entry before base
 //	  56 prev_time   i64   log time of the entry before base
-//	  64 (term u64, start u64) × n   newest terms in force at base, oldest first
+//	  64 flags       u32   1: made of the spare
+//	  68 zero        u32
+//	  72 (term u64, start u64) × n   newest terms in force at base, oldest first
 //	     zeros
 //	4092 crc         u32   CRC-32C of bytes [0, 4092)
 //

@@ -24,6 +24,8 @@ const (
 	magic    = "MANSIOLG"
 	termsMax = 128
 
+	flagSpare = 1 // the segment was made of the spare
+
 	offFormat   = 8
 	offShard    = 12
 	offCluster  = 16
@@ -33,7 +35,8 @@ const (
 	offTerms    = 44
 	offPrevTerm = 48
 	offPrevTime = 56
-	offTermList = 64
+	offFlags    = 64
+	offTermList = 72
 	offCRC      = HeaderBytes - 4
 )
 
@@ -48,6 +51,7 @@ type header struct {
 	shard    ident.Shard
 	base     ident.LSN
 	capacity int64 // log bytes that the segment may hold
+	spare    bool  // made of the spare
 	tail     Tail  // of the log before base
 }
 
@@ -64,6 +68,9 @@ func (h *header) encode() []byte {
 	le.PutUint32(b[offTerms:], uint32(len(h.tail.Terms))) //nolint:gosec // at most 128
 	le.PutUint64(b[offPrevTerm:], uint64(h.tail.Term))
 	le.PutUint64(b[offPrevTime:], uint64(h.tail.TimeMS)) //nolint:gosec // two's complement is the format
+	if h.spare {
+		le.PutUint32(b[offFlags:], flagSpare)
+	}
 	for i, t := range h.tail.Terms {
 		le.PutUint64(b[offTermList+16*i:], uint64(t.Term))
 		le.PutUint64(b[offTermList+16*i+8:], uint64(t.Start))
@@ -91,6 +98,7 @@ func decodeHeader(b []byte) (header, error) {
 	}
 	h.shard = ident.Shard(le.Uint32(b[offShard:]))
 	h.cluster = le.Uint64(b[offCluster:])
+	h.spare = le.Uint32(b[offFlags:])&flagSpare != 0
 	h.base = ident.LSN(le.Uint64(b[offBase:]))
 	h.capacity = int64(le.Uint64(b[offCapacity:])) //nolint:gosec // checked below
 	h.tail = Tail{
@@ -98,7 +106,7 @@ func decodeHeader(b []byte) (header, error) {
 		TimeMS: int64(le.Uint64(b[offPrevTime:])), //nolint:gosec // two's complement is the format
 	}
 	n := le.Uint32(b[offTerms:])
-	if n > termsMax || h.capacity < 0 || h.base < FirstLSN || h.base%8 != 0 {
+	if n > termsMax || h.capacity < 0 || h.base < FirstLSN || h.base%8 != 0 || le.Uint32(b[offFlags:]) > flagSpare {
 		return h, errors.New("segment header: impossible values")
 	}
 	for i := range int(n) {

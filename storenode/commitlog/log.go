@@ -160,7 +160,7 @@ func (l *Log) readSegment(f disk.File, base ident.LSN) (*segment, error) {
 		s.capacity = s.prepared
 		return s, nil
 	}
-	s.tail = h.tail
+	s.tail, s.reserve = h.tail, h.spare
 	s.prepared = min(s.prepared, s.capacity)
 	s.setFirstTime(b[HeaderBytes:n])
 	return s, nil
@@ -199,7 +199,7 @@ func (l *Log) createFirst() error {
 // and gives the file its name. Sync makes both durable.
 func (l *Log) christen(a *area, name string, base ident.LSN, tail Tail) (*segment, error) {
 	s := &segment{area: a, base: base, tail: tail.clone()}
-	h := header{cluster: l.o.ClusterHash, shard: l.o.Shard, base: base, capacity: a.capacity, tail: s.tail}
+	h := header{cluster: l.o.ClusterHash, shard: l.o.Shard, base: base, capacity: a.capacity, spare: a.reserve, tail: s.tail}
 	if _, err := a.f.WriteAt(h.encode(), 0); err != nil {
 		return nil, err
 	}

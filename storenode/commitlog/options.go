@@ -18,20 +18,21 @@ const (
 	// enough that rolling is rare, small enough that retention is fine-grained
 	// and that recovery replays it within a second.
 	SegmentBytesDefault = 256 << 20
-	// SegmentBytesMin leaves room for the largest entry and the vital rest of a
-	// reserve several times over, except in tests with small entries.
+	// SegmentBytesMin is the least that makes sense, in tests. A segment must hold
+	// the largest entry that its shard admits.
 	SegmentBytesMin = 64 << 10
 	// PrepareBytesDefault is how far ahead of the end blocks are zeroed: some
 	// 60 ms of the fastest writing that one disk was seen to take.
 	PrepareBytesDefault = 16 << 20
 
-	// sealReserve is kept free behind every block, so that the Seal entry always
+	// SealReserve is kept free behind every block, so that the Seal entry always
 	// fits: its header and, if its body ever grows, some more.
-	sealReserve = 256
+	SealReserve = 256
 	// reserveBytesMax bounds the spare that a full disk leaves for entries that
 	// are not from clients.
 	reserveBytesMax = 64 << 20
-	// vitalBytes is the end of the spare, for what must be written even then.
+	// vitalBytes is the end of the spare, at most a quarter of it, for what must be
+	// written even then.
 	vitalBytes = 64 << 10
 	// poolMax bounds the retired segment files that wait for their next use.
 	poolMax = 2
@@ -126,6 +127,10 @@ type Space struct {
 	// Full: preparing a block failed for want of space, and has not succeeded
 	// since.
 	Full bool
+	// InnerBytes is, on a full disk, how many bytes of inner entries the log still
+	// takes before only vital ones can be written: in what is prepared and in the
+	// spare. On any other disk it is as good as unlimited.
+	InnerBytes int64
 }
 
 // Segment describes one segment.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -257,7 +258,27 @@ func (l *Log) WaitPrepared(ctx context.Context, n int64) error {
 func (l *Log) Space() Space {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.space
+	s := l.space
+	s.InnerBytes = math.MaxInt64
+	if s.Full {
+		s.InnerBytes = l.innerLocked()
+	}
+	return s
+}
+
+// innerLocked is Space.InnerBytes on a full disk.
+func (l *Log) innerLocked() int64 {
+	n := l.preparedLocked()
+	if a := l.active(); a.reserve && !l.sealed {
+		n = max(0, n-l.vital())
+	}
+	if l.next != nil && !l.sealed {
+		n += max(0, l.next.prepared-SealReserve)
+	}
+	if l.spare != nil {
+		n += max(0, l.spare.prepared-SealReserve-l.vital())
+	}
+	return n
 }
 
 // readSpace updates the free space, and Low with its hysteresis.
@@ -304,6 +325,8 @@ func (l *Log) retryFull() {
 }
 
 func (l *Log) reserveBytes() int64 { return min(l.o.SegmentBytes, reserveBytesMax) }
+
+func (l *Log) vital() int64 { return min(vitalBytes, l.reserveBytes()/4) }
 
 func (l *Log) reserveName() string { return filepath.Join(l.o.Dir, reserveName) }
 
