@@ -22,6 +22,21 @@ const sdkWithin = 20 * time.Second // the longest a case waits for a message
 func TestSDK(t *testing.T) {
 	t.Parallel()
 	rmq.ResetLogger()
+	for _, mode := range []string{"TLS", "plaintext"} {
+		t.Run(mode, func(t *testing.T) {
+			rmq.EnableSsl = mode == "TLS"
+			for name, run := range sdkCases(rmq.EnableSsl) {
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					run(t)
+				})
+			}
+		})
+	}
+}
+
+// sdkCases returns the cases of a round; what takes long, or a cluster, is in the first round only.
+func sdkCases(first bool) map[string]func(*testing.T) {
 	cases := map[string]func(*testing.T){
 		"send sync and async":                   sdkSend,
 		"simple consumer receives and settles":  sdkSimple,
@@ -32,20 +47,13 @@ func TestSDK(t *testing.T) {
 		"unknown topic":                         sdkUnknownTopic,
 		"illegal messages":                      sdkIllegal,
 	}
-	if os.Getenv("SLOW") == "1" {
+	if first {
+		cases["settle through another proxy"] = sdkOtherProxy
+	}
+	if first && os.Getenv("SLOW") == "1" {
 		cases["push consumer slower than its lease"] = sdkSlowPush
 	}
-	for _, mode := range []string{"TLS", "plaintext"} {
-		t.Run(mode, func(t *testing.T) {
-			rmq.EnableSsl = mode == "TLS"
-			for name, run := range cases {
-				t.Run(name, func(t *testing.T) {
-					t.Parallel()
-					run(t)
-				})
-			}
-		})
-	}
+	return cases
 }
 
 func sdkConfig(group string) *rmq.Config {
