@@ -138,8 +138,12 @@ func TestLicenceIsTold(t *testing.T) {
 func requirements(t *testing.T) (required, tools []string) {
 	t.Helper()
 	var mod struct {
-		Require []struct{ Path string } `json:"Require"`
-		Tool    []struct{ Path string } `json:"Tool"`
+		Require []struct {
+			Path string `json:"Path"`
+		} `json:"Require"`
+		Tool []struct {
+			Path string `json:"Path"`
+		} `json:"Tool"`
 	}
 	if err := json.Unmarshal([]byte(run(t, "mod", "edit", "-json")), &mod); err != nil {
 		t.Fatal(err)
