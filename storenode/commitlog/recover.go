@@ -141,17 +141,35 @@ func (r *recovery) settleCache() error {
 
 // walk goes to the first bytes that do not continue the log.
 func (r *recovery) walk(ctx context.Context, visit func(*record.Entry) error) error {
-	w := newWalker(r.list, r.o.From, ^ident.LSN(0))
-	if r.o.At != nil {
-		w.startAt(r.o.From, r.o.At)
+	if err := r.walkFrom(ctx, r.o.At, visit); err != nil {
+		return err
 	}
+	if r.o.At == nil || r.Entries > 0 || r.o.Clean && r.End == r.o.Floor {
+		return nil
+	}
+	// Nothing continues the given chain. Before anything is cut for that, the log
+	// itself must say that the chain is right.
+	if err := r.walkFrom(ctx, nil, visit); err != nil {
+		return err
+	}
+	if r.Entries > 0 || r.End == r.o.From && r.tail.CRC != r.o.At.CRC {
+		return fault.Errorf("", fault.Invalid, "the chain given for LSN %d is not that of the log", r.o.From)
+	}
+	return nil
+}
+
+// walkFrom walks from the given chain at o.From on, or without one from the
+// base of the segment that holds it.
+func (r *recovery) walkFrom(ctx context.Context, at *Tail, visit func(*record.Entry) error) error {
+	w := newWalker(r.list, r.o.From, ^ident.LSN(0))
+	if at != nil {
+		w.startAt(r.o.From, at)
+	}
+	r.bad = nil
 	for {
 		e, err := w.next(ctx)
-		if err != nil {
-			if !errors.As(err, &r.bad) {
-				return err
-			}
-			break
+		if err != nil && !errors.As(err, &r.bad) {
+			return err
 		}
 		if e == nil {
 			break
@@ -180,6 +198,11 @@ func (r *recovery) settle(ctx context.Context) error {
 	if err := r.l.cut(r.End, r.last, r.tail); err != nil {
 		return err
 	}
+	if seg := r.l.active(); r.CutTo > r.CutFrom && seg.base <= r.End {
+		if err := wipe(ctx, seg, r.End, r.o.CutNotes); err != nil {
+			return err
+		}
+	}
 	r.l.accept(r.End, r.tail)
 	return nil
 }
@@ -190,7 +213,7 @@ func (r *recovery) judge(ctx context.Context) error {
 	if r.o.Clean && r.End == floor {
 		return nil
 	}
-	found, err := r.l.search(ctx, r.list[r.last:], r.End, r.o.CutNotes)
+	found, err := search(ctx, r.list[r.last:], r.End, r.o.CutNotes)
 	if err != nil {
 		return err
 	}
@@ -220,8 +243,14 @@ func (r *recovery) judge(ctx context.Context) error {
 	return nil
 }
 
-// begun: the bytes at the end are a piece of an entry of that very place.
+// begun: the bytes at the end are a piece of an entry of that very place, which
+// nobody cut on purpose.
 func (r *recovery) begun() bool {
+	for _, n := range r.o.CutNotes {
+		if r.End >= n.From && r.End < n.To {
+			return false
+		}
+	}
 	var b [record.HeaderSize]byte
 	n, err := r.list[r.last].readAt(b[:], r.End)
 	return err == nil && n == len(b) && leLSN(b[:]) == r.End
@@ -316,7 +345,7 @@ func (l *Log) AcceptLoss(ctx context.Context, from ident.LSN) (CutNote, error) {
 	if w.pos != from {
 		return CutNote{}, fault.Errorf("commitlog.AcceptLoss", fault.Invalid, "LSN %d is not an entry's start", from)
 	}
-	found, err := l.search(ctx, list[w.i:], from, nil)
+	found, err := search(ctx, list[w.i:], from, nil)
 	if err != nil {
 		return CutNote{}, fault.E("commitlog.AcceptLoss", fault.Other, err)
 	}

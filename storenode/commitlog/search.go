@@ -17,37 +17,53 @@ type findings struct {
 
 // search looks for whole entries that stand behind bad, in the given segments,
 // the first of which holds it. An entry is recognised by its self-address and
-// CRC. It proves that the bad one was committed if its own commit lies beyond,
-// unless it stands in a range that was cut on purpose. Bytes that cannot be
-// read are passed over: what they might prove, the entries behind them prove too.
-func (l *Log) search(ctx context.Context, list segments, bad ident.LSN, notes []CutNote) (findings, error) {
-	var f findings
-	s := searcher{bad: bad, notes: notes, found: &f, buf: make([]byte, list.chunk()+record.HeaderSize)}
+// CRC. It proves that the bad one was committed if its own commit lies beyond.
+// Entries in a range that was cut on purpose are passed over, and so are bytes
+// that cannot be read: what they might prove, the entries behind them prove too.
+func search(ctx context.Context, list segments, bad ident.LSN, notes []CutNote) (findings, error) {
+	s := searcher{bad: bad, notes: notes, buf: make([]byte, list.chunk()+record.HeaderSize)}
 	for i, seg := range list {
-		from := max(seg.base, bad+record.Align)
 		limit := seg.base + ident.LSN(max(0, seg.capacity)) //nolint:gosec // never negative
 		if i+1 < len(list) {
 			limit = min(limit, list[i+1].base)
 		}
-		if err := s.segment(ctx, seg, from, limit); err != nil {
-			return f, err
+		if err := s.segment(ctx, seg, limit); err != nil {
+			return s.found, err
 		}
 	}
-	return f, nil
+	return s.found, nil
+}
+
+// wipe overwrites the headers of all whole entries that stand behind bad in the
+// segment, except those that search passes over: they must not be found again
+// by a later recovery.
+func wipe(ctx context.Context, seg *segment, bad ident.LSN, notes []CutNote) error {
+	s := searcher{bad: bad, notes: notes, buf: make([]byte, segments{seg}.chunk()+record.HeaderSize)}
+	s.each = func(e *record.Entry) error {
+		_, err := seg.f.WriteAt(make([]byte, record.HeaderSize), seg.offset(e.LSN))
+		return err
+	}
+	if err := s.segment(ctx, seg, seg.base+ident.LSN(seg.capacity)); err != nil { //nolint:gosec // never negative
+		return err
+	}
+	return seg.sync()
 }
 
 type searcher struct {
 	bad   ident.LSN
 	notes []CutNote
-	found *findings
+	each  func(*record.Entry) error // called for what is found; may be nil
+	found findings
+	last  ident.LSN // end of the last whole entry, also of one that is passed over
 	buf   []byte
 	whole []byte // grown for entries that do not lie in buf
 }
 
-// segment searches one segment chunk by chunk.
-func (s *searcher) segment(ctx context.Context, seg *segment, from, limit ident.LSN) error {
-	quiet := from // behind the last whole entry
-	for from < limit && from-quiet <= searchGapMax {
+// segment searches one segment up to limit, chunk by chunk.
+func (s *searcher) segment(ctx context.Context, seg *segment, limit ident.LSN) error {
+	from := max(seg.base, s.bad+record.Align)
+	s.last = max(s.last, from)
+	for from < limit && from-min(from, s.last) <= searchGapMax {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -59,15 +75,16 @@ func (s *searcher) segment(ctx context.Context, seg *segment, from, limit ident.
 		if n < record.HeaderSize {
 			return nil
 		}
-		from = s.chunk(seg, s.buf[:n], from)
-		quiet = max(quiet, s.found.end)
+		if from, err = s.chunk(seg, s.buf[:n], from); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 // chunk tries every place in b, which stands at lsn, where a whole header fits,
 // and returns where to go on.
-func (s *searcher) chunk(seg *segment, b []byte, lsn ident.LSN) ident.LSN {
+func (s *searcher) chunk(seg *segment, b []byte, lsn ident.LSN) (ident.LSN, error) {
 	off := 0
 	for off+record.HeaderSize <= len(b) {
 		at := lsn + ident.LSN(off)
@@ -80,10 +97,12 @@ func (s *searcher) chunk(seg *segment, b []byte, lsn ident.LSN) ident.LSN {
 			off += record.Align
 			continue
 		}
-		s.note(&e)
+		if err := s.note(&e); err != nil {
+			return 0, err
+		}
 		off += int(e.End() - at) //nolint:gosec // an entry's length
 	}
-	return lsn + ident.LSN(off)
+	return lsn + ident.LSN(off), nil
 }
 
 // entry decodes the entry at lsn, whose header b holds.
@@ -105,15 +124,20 @@ func (s *searcher) entry(seg *segment, b []byte, lsn ident.LSN) (record.Entry, b
 	return e, err == nil
 }
 
-func (s *searcher) note(e *record.Entry) {
-	s.found.end = max(s.found.end, e.End())
-	if s.found.proof > 0 || e.Commit() <= s.bad {
-		return
-	}
+// note counts an entry that was found, unless it was cut on purpose.
+func (s *searcher) note(e *record.Entry) error {
+	s.last = max(s.last, e.End())
 	for _, n := range s.notes {
 		if e.LSN >= n.From && e.LSN < n.To {
-			return
+			return nil
 		}
 	}
-	s.found.proof = e.LSN
+	s.found.end = max(s.found.end, e.End())
+	if s.found.proof == 0 && e.Commit() > s.bad {
+		s.found.proof = e.LSN
+	}
+	if s.each == nil {
+		return nil
+	}
+	return s.each(e)
 }
