@@ -57,7 +57,10 @@ func (c *cursor) count(what string) int {
 }
 
 func (c *cursor) str(what string) []byte {
-	n := c.below(uint64(len(c.b)), what)
+	n := c.uv(what)
+	if n > uint64(len(c.b)) {
+		c.fail(what)
+	}
 	if c.bad != "" {
 		return nil
 	}
