@@ -16,6 +16,9 @@ HAVE_CC := $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo yes)
 # How long each fuzz target runs.
 FUZZTIME ?= 30s
 
+# Arguments for golangci-lint.
+LINTFLAGS ?=
+
 # Arguments for `make run`, for example ARGS="--listen 127.0.0.1:8081".
 ARGS ?=
 
@@ -58,8 +61,8 @@ test-clients: build ## run the suites of all official SDKs against bin/mansio
 	done
 
 .PHONY: lint
-lint: ## check style: Go and proto
-	$(TOOL) golangci-lint run ./...
+lint: ## check style: Go and proto (LINTFLAGS=--fix mends what it can)
+	$(TOOL) golangci-lint run $(LINTFLAGS) ./...
 	$(TOOL) buf lint
 
 .PHONY: format
