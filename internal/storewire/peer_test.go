@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
 
@@ -41,6 +42,7 @@ func connect(t testing.TB, target storewire.Target) *wire {
 	w.serve()
 	conn, err := grpc.NewClient("passthrough:store",
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: time.Millisecond, Multiplier: 2, MaxDelay: 10 * time.Millisecond}, MinConnectTimeout: time.Second}),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			l := <-w.listeners
 			w.listeners <- l
@@ -50,19 +52,27 @@ func connect(t testing.TB, target storewire.Target) *wire {
 		t.Fatal(err)
 	}
 	w.conn = conn
-	w.peer = storewire.NewPeer(conn, storewire.PeerOptions{Proxy: "proxy", Incarnation: 4, Logger: quiet})
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- w.peer.Run(ctx) }()
 	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("peer: %v", err)
-		}
 		_ = conn.Close()
 		w.grpc.Stop()
 	})
+	w.peer = w.join()
 	return w
+}
+
+// join runs one more peer over the connection.
+func (w *wire) join() *storewire.Peer {
+	peer := storewire.NewPeer(w.conn, storewire.PeerOptions{Proxy: "proxy", Incarnation: 4, Logger: quiet})
+	ctx, cancel := context.WithCancel(w.t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- peer.Run(ctx) }()
+	w.t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			w.t.Errorf("peer: %v", err)
+		}
+	})
+	return peer
 }
 
 // serve starts a new server; peers that dial from now on meet it.

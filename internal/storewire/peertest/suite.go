@@ -204,3 +204,11 @@ func (e *Env) settle(t *testing.T, want storeapi.Code, items ...storeapi.SettleI
 		}
 	}
 }
+
+// Fill stores n short messages through the environment's peer.
+func Fill(t *testing.T, e *Env, n int) {
+	t.Helper()
+	for i := range n {
+		e.store(t, text(i))
+	}
+}
