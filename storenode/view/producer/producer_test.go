@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package producer
+
+import (
+	"bytes"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/mansiomq/mansio/internal/ident"
+)
+
+func copyOf(t interface{ Fatal(...any) }, w *Windows) *Windows {
+	var b bytes.Buffer
+	if err := w.Checkpoint(&b); err != nil {
+		t.Fatal(err)
+	}
+	n := New()
+	if err := n.Restore(&b); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestAgainstAModelThatForgetsNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := New()
+		first := map[uint64]Seen{}
+		highest := uint64(0)
+		for i := range rapid.IntRange(1, 300).Draw(t, "messages") {
+			low := uint64(1)
+			if highest > 2*Window {
+				low = highest - 2*Window
+			}
+			seq := rapid.Uint64Range(low, highest+rapid.SampledFrom([]uint64{1, 100, Window}).Draw(t, "ahead")).Draw(t, "seq")
+			got := w.Seen(7, seq)
+			before, was := first[seq]
+			old := highest >= Window && seq <= highest-Window
+			switch {
+			case old:
+				if !got.TooOld || got.Duplicate {
+					t.Fatalf("seq %d, highest %d: %+v", seq, highest, got)
+				}
+				continue
+			case was:
+				if got != before {
+					t.Fatalf("seq %d: %+v, want %+v", seq, got, before)
+				}
+				continue
+			case got != Seen{}:
+				t.Fatalf("seq %d was never applied: %+v", seq, got)
+			}
+			lsn, offset := ident.LSN(8*i+8), ident.Offset(i)
+			w.Apply(7, seq, lsn, offset, int64(i))
+			first[seq] = Seen{Duplicate: true, LSN: lsn, Offset: offset}
+			highest = max(highest, seq)
+			if rapid.IntRange(0, 9).Draw(t, "restart") == 0 {
+				n := copyOf(t, w)
+				if n.Digest() != w.Digest() {
+					t.Fatal("restored and live differ")
+				}
+				w = n
+			}
+		}
+	})
+}
+
+func TestTheOldestProxyIsForgotten(t *testing.T) {
+	w := New()
+	for id := uint64(1); id <= ProxiesMax; id++ {
+		w.Apply(id, 1, 8, 0, int64(1000-id)) // the last one is the oldest
+	}
+	w.Apply(9999, 1, 16, 1, 2000)
+	if w.Seen(ProxiesMax, 1).Duplicate {
+		t.Fatal("the oldest proxy is still remembered")
+	}
+	if !w.Seen(1, 1).Duplicate || !w.Seen(9999, 1).Duplicate {
+		t.Fatal("another one was forgotten")
+	}
+}
+
+func FuzzRestore(f *testing.F) {
+	w := New()
+	for i := uint64(1); i < 100; i++ {
+		w.Apply(i%3+1, i, ident.LSN(8*i), ident.Offset(i), int64(i))
+	}
+	var seed bytes.Buffer
+	if err := w.Checkpoint(&seed); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(seed.Bytes())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		w := New()
+		if w.Restore(bytes.NewReader(b)) != nil {
+			return
+		}
+		if copyOf(t, w).Digest() != w.Digest() {
+			t.Fatal("no round trip")
+		}
+	})
+}
