@@ -60,7 +60,7 @@ func (l *lane) run(ctx context.Context) {
 
 func backoff(failures int) time.Duration {
 	d := min(backoffMin<<min(failures, 10), backoffMax)
-	return d*4/5 + rand.N(d*2/5) //nolint:gosec // spreads attempts, guards nothing
+	return d*4/5 + rand.N(d*2/5)
 }
 
 func pause(ctx context.Context, d time.Duration) bool {

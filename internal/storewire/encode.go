@@ -25,10 +25,11 @@ func open(b []byte, num protowire.Number) (grown []byte, start int) {
 func shut(b []byte, start int) {
 	n := len(b) - start
 	l := b[start-lengthSize : start]
-	l[0] = byte(n) | 0x80
-	l[1] = byte(n>>7) | 0x80
-	l[2] = byte(n>>14) | 0x80
-	l[3] = byte(n>>21) & 0x7f
+	for i := range l {
+		l[i] = byte(n&0x7f) | 0x80
+		n >>= 7
+	}
+	l[lengthSize-1] &= 0x7f
 }
 
 func putUint(b []byte, num protowire.Number, v uint64) []byte {
@@ -48,7 +49,7 @@ func putSint(b []byte, num protowire.Number, v int64) []byte {
 
 // putCount writes a number that makes no sense below zero.
 func putCount(b []byte, num protowire.Number, v int) []byte {
-	return putUint(b, num, uint64(min(max(v, 0), 1<<31-1))) //nolint:gosec // clamped
+	return putUint(b, num, uint64(min(max(v, 0), 1<<31-1)))
 }
 
 func putBool(b []byte, num protowire.Number, v bool) []byte {

@@ -57,7 +57,7 @@ func decodeHello(b []byte) (h hello, credit int, err error) {
 			}
 			r.done(&s)
 		case 4:
-			credit = int(min(r.uint(), storeapi.BytesMax)) //nolint:gosec // bounded
+			credit = int(min(r.uint(), storeapi.BytesMax))
 		case 2, 3:
 			r.fail(errors.New("operations before the welcome"))
 		}

@@ -5,6 +5,7 @@ package storewire
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -86,7 +87,7 @@ func (r *reader) bytes() []byte {
 	if r.typ != protowire.BytesType {
 		r.fail(errType)
 	}
-	return r.data[:len(r.data):len(r.data)] // appending to it must not touch its neighbour
+	return slices.Clip(r.data) // appending to it must not touch its neighbour
 }
 
 func (r *reader) text() string { return string(r.bytes()) }

@@ -59,7 +59,7 @@ func (ss *session) decode(b []byte, a *assembler, batch []*pending) ([]*pending,
 
 func (ss *session) addCredit(n uint64) {
 	ss.mu.Lock()
-	ss.mu.credit = min(ss.mu.credit+int(min(n, storeapi.BytesMax)), storeapi.BytesMax) //nolint:gosec // bounded
+	ss.mu.credit = min(ss.mu.credit+int(min(n, storeapi.BytesMax)), storeapi.BytesMax)
 	ss.mu.Unlock()
 	signal(ss.wake)
 }

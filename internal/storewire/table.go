@@ -74,7 +74,7 @@ func (t *table) get(id uint64) *slot {
 func (t *table) drop(id uint64) {
 	s := t.get(id)
 	*s = slot{gen: s.gen + 1}
-	t.spare = append(t.spare, uint32(id&indexMask)) //nolint:gosec // masked
+	t.spare = append(t.spare, uint32(id&indexMask))
 	t.used--
 }
 
@@ -82,7 +82,7 @@ func (t *table) drop(id uint64) {
 func (t *table) all(visit func(id uint64, s *slot)) {
 	for i := range t.slots {
 		if s := &t.slots[i]; s.state != free {
-			visit(uint64(s.gen)<<genShift|t.mark|uint64(i), s) //nolint:gosec // an index
+			visit(uint64(s.gen)<<genShift|t.mark|uint64(i), s)
 		}
 	}
 }
