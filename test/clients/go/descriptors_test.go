@@ -9,14 +9,13 @@ import (
 	"slices"
 	"testing"
 
+	v2 "github.com/apache/rocketmq-clients/golang/v5/protocol/v2"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
-
-	v2 "github.com/apache/rocketmq-clients/golang/v5/protocol/v2"
 
 	"github.com/mansiomq/mansio/test/clients/go/internal/server"
 )

@@ -61,26 +61,26 @@ func TestProcessRefuses(t *testing.T) {
 	if err := os.WriteFile(file, []byte("not a folder"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	any := "127.0.0.1:0"
+	free := "127.0.0.1:0"
 	t.Run("port in use", func(t *testing.T) {
-		wantRefusal(t, []string{p.Addr}, "standalone", "--data", t.TempDir(), "--listen", p.Addr, "--http-listen", any)
+		wantRefusal(t, []string{p.Addr}, "standalone", "--data", t.TempDir(), "--listen", p.Addr, "--http-listen", free)
 	})
 	t.Run("HTTP port in use", func(t *testing.T) {
-		wantRefusal(t, []string{p.HTTP}, "standalone", "--data", t.TempDir(), "--listen", any, "--http-listen", p.HTTP)
+		wantRefusal(t, []string{p.HTTP}, "standalone", "--data", t.TempDir(), "--listen", free, "--http-listen", p.HTTP)
 	})
 	t.Run("data folder in use", func(t *testing.T) {
-		wantRefusal(t, []string{p.Data}, "standalone", "--data", p.Data, "--listen", any, "--http-listen", any)
+		wantRefusal(t, []string{p.Data}, "standalone", "--data", p.Data, "--listen", free, "--http-listen", free)
 	})
 	t.Run("data folder is a file", func(t *testing.T) {
-		wantRefusal(t, []string{file}, "standalone", "--data", file, "--listen", any, "--http-listen", any)
+		wantRefusal(t, []string{file}, "standalone", "--data", file, "--listen", free, "--http-listen", free)
 	})
 	t.Run("store node on a public address without a secret", func(t *testing.T) {
 		wantRefusal(t, []string{"cluster-secret-file"}, "storenode", "--data", t.TempDir(), "--listen", "0.0.0.0:0",
-			"--http-listen", any, "--node", "n", "--controller", "127.0.0.1:1")
+			"--http-listen", free, "--node", "n", "--controller", "127.0.0.1:1")
 	})
 	t.Run("controller on a public address without a secret", func(t *testing.T) {
 		wantRefusal(t, []string{"cluster-secret-file"}, "controller", "--data", t.TempDir(), "--listen", "0.0.0.0:0",
-			"--http-listen", any, "--etcd-embedded")
+			"--http-listen", free, "--etcd-embedded")
 	})
 	t.Run("unknown flag", func(t *testing.T) {
 		wantRefusal(t, []string{"--no-such-flag"}, "standalone", "--no-such-flag")
@@ -89,7 +89,7 @@ func TestProcessRefuses(t *testing.T) {
 		wantRefusal(t, []string{"sideways"}, "topic", "create", "x", "--type", "sideways", "--server", p.Addr)
 	})
 	t.Run("no server", func(t *testing.T) {
-		l, err := net.Listen("tcp", any)
+		l, err := net.Listen("tcp", free)
 		if err != nil {
 			t.Fatal(err)
 		}

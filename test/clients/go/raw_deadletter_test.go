@@ -3,12 +3,12 @@
 package clients
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	v2 "github.com/apache/rocketmq-clients/golang/v5/protocol/v2"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/mansiomq/mansio/test/clients/go/internal/raw"
 )
@@ -80,7 +80,7 @@ func deadLetter(t *testing.T, c *raw.Client, group string) *v2.Message {
 func wantDeadLetter(t *testing.T, dead *v2.Message, topic string, sent *v2.Message) {
 	t.Helper()
 	sp, want := dead.GetSystemProperties(), sent.GetSystemProperties()
-	if string(dead.GetBody()) != string(sent.GetBody()) {
+	if !bytes.Equal(dead.GetBody(), sent.GetBody()) {
 		t.Errorf("body %q, want %q", dead.GetBody(), sent.GetBody())
 	}
 	if origin := sp.GetDeadLetterQueue(); origin.GetTopic() != topic || origin.GetMessageId() != want.GetMessageId() {

@@ -7,9 +7,8 @@ import (
 	"strconv"
 	"testing"
 
-	"google.golang.org/protobuf/proto"
-
 	v2 "github.com/apache/rocketmq-clients/golang/v5/protocol/v2"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/mansiomq/mansio/test/clients/go/internal/raw"
 )

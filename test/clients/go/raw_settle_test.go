@@ -9,10 +9,9 @@ import (
 	"testing"
 	"time"
 
+	v2 "github.com/apache/rocketmq-clients/golang/v5/protocol/v2"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
-
-	v2 "github.com/apache/rocketmq-clients/golang/v5/protocol/v2"
 
 	"github.com/mansiomq/mansio/test/clients/go/internal/raw"
 	"github.com/mansiomq/mansio/test/clients/go/internal/server"

@@ -9,12 +9,11 @@ import (
 	"testing"
 	"time"
 
+	v2 "github.com/apache/rocketmq-clients/golang/v5/protocol/v2"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
-
-	v2 "github.com/apache/rocketmq-clients/golang/v5/protocol/v2"
 
 	"github.com/mansiomq/mansio/test/clients/go/internal/raw"
 )

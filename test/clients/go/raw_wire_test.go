@@ -15,11 +15,10 @@ import (
 	"testing"
 	"time"
 
+	v2 "github.com/apache/rocketmq-clients/golang/v5/protocol/v2"
 	"golang.org/x/net/http2"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-
-	v2 "github.com/apache/rocketmq-clients/golang/v5/protocol/v2"
 
 	"github.com/mansiomq/mansio/test/clients/go/internal/raw"
 )

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	v2 "github.com/apache/rocketmq-clients/golang/v5/protocol/v2"
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
@@ -21,8 +22,6 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
-
-	v2 "github.com/apache/rocketmq-clients/golang/v5/protocol/v2"
 )
 
 // CallWithin bounds each unary call, and each receive beyond its long polling time.
