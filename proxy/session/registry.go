@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"hash/maphash"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// Max bounds the clients that a proxy remembers: about 1 KiB each.
+	Max = 100_000
+	// ExpiryTime is how long after its last sign of life a client is forgotten.
+	// The slowest official client gives one every 30 s.
+	ExpiryTime = 120 * time.Second
+
+	// partCount spreads clients over locks.
+	partCount = 64
+	// idBytesMax and languageBytesMax bound what headers say of a client; longer
+	// ids are served but not remembered.
+	idBytesMax       = 1024
+	languageBytesMax = 32
+)
+
+// Registry holds the clients. All methods may be called from any goroutine.
+type Registry struct {
+	max   int64
+	count atomic.Int64
+	parts [partCount]part
+	seed  maphash.Seed
+}
+
+type part struct {
+	sync.RWMutex
+	clients map[string]*Client // guarded
+}
+
+// New makes an empty registry for at most limit clients; 0: Max.
+func New(limit int) *Registry {
+	if limit == 0 {
+		limit = Max
+	}
+	r := &Registry{max: int64(limit), seed: maphash.MakeSeed()}
+	for i := range r.parts {
+		r.parts[i].clients = make(map[string]*Client)
+	}
+	return r
+}
+
+func (r *Registry) part(id string) *part { return &r.parts[maphash.String(r.seed, id)%partCount] }
+
+// Find returns the client of that id, or nil.
+func (r *Registry) Find(id string) *Client {
+	p := r.part(id)
+	p.RLock()
+	defer p.RUnlock()
+	return p.clients[id]
+}
+
+// Touch notes a sign of life of the client, which is remembered from now on. At
+// the bound the result is a client that nobody else finds.
+func (r *Registry) Touch(id, language string, nowMS int64) *Client {
+	c := r.Find(id)
+	if c == nil {
+		c = r.add(id, language)
+	}
+	if c.seenMS.Load() < nowMS {
+		c.seenMS.Store(nowMS)
+	}
+	return c
+}
+
+func (r *Registry) add(id, language string) *Client {
+	if len(language) > languageBytesMax {
+		language = language[:languageBytesMax]
+	}
+	c := &Client{ID: strings.Clone(id), Language: strings.Clone(language)}
+	p := r.part(id)
+	p.Lock()
+	defer p.Unlock()
+	if known := p.clients[id]; known != nil {
+		return known
+	}
+	if len(id) > idBytesMax || r.count.Add(1) > r.max {
+		if len(id) <= idBytesMax {
+			r.count.Add(-1)
+		}
+		return c
+	}
+	p.clients[c.ID] = c
+	return c
+}
+
+// Remove forgets a client and returns it, or nil.
+func (r *Registry) Remove(id string) *Client {
+	p := r.part(id)
+	p.Lock()
+	defer p.Unlock()
+	c := p.clients[id]
+	if c != nil {
+		delete(p.clients, id)
+		r.count.Add(-1)
+	}
+	return c
+}
+
+// Len is how many clients are remembered.
+func (r *Registry) Len() int { return int(r.count.Load()) }
+
+// Sweep forgets the clients whose last sign of life is too old.
+func (r *Registry) Sweep(nowMS int64) (forgotten int) {
+	oldest := nowMS - ExpiryTime.Milliseconds()
+	for i := range r.parts {
+		p := &r.parts[i]
+		p.Lock()
+		for id, c := range p.clients {
+			if !c.AliveSince(oldest) {
+				delete(p.clients, id)
+				forgotten++
+			}
+		}
+		p.Unlock()
+	}
+	r.count.Add(int64(-forgotten))
+	return forgotten
+}
+
+// Each calls visit for every client that is remembered, without a lock held.
+func (r *Registry) Each(visit func(*Client)) {
+	var batch []*Client
+	for i := range r.parts {
+		p := &r.parts[i]
+		p.RLock()
+		batch = batch[:0]
+		for _, c := range p.clients {
+			batch = append(batch, c)
+		}
+		p.RUnlock()
+		for _, c := range batch {
+			visit(c)
+		}
+	}
+}
