@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package listen
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"io/fs"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/mansiomq/mansio/internal/fault"
+)
+
+const (
+	// CertName and KeyName are the files of a self-signed certificate in its
+	// directory. Clients that verify take CertName as their root.
+	CertName = "cert.pem"
+	KeyName  = "key.pem"
+
+	// validFor is long, since clients pin a self-signed certificate; renewBefore
+	// keeps a server from starting with one that is about to end.
+	validFor    = 10 * 365 * 24 * time.Hour
+	renewBefore = 30 * 24 * time.Hour
+)
+
+// selfSigned returns a certificate for this machine: that of the directory if it
+// has a good one, else a new one, which is stored there. Without a directory it
+// lives as long as the process.
+func selfSigned(o *Options) (*tls.Certificate, error) {
+	const op = "listen.TLS"
+	certFile, keyFile := filepath.Join(o.Dir, CertName), filepath.Join(o.Dir, KeyName)
+	if o.Dir != "" {
+		pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+		switch {
+		case err == nil && o.Now().Add(renewBefore).Before(pair.Leaf.NotAfter):
+			return &pair, nil
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return nil, fault.Errorf(op, fault.Invalid, "self-signed certificate in %s: %w; delete both files to have a new one made", o.Dir, err)
+		}
+	}
+	certPEM, keyPEM, err := generate(o)
+	if err != nil {
+		return nil, fault.Errorf(op, fault.Internal, "make a self-signed certificate: %w", err)
+	}
+	if o.Dir != "" {
+		err := errors.Join(os.MkdirAll(o.Dir, 0o700), os.WriteFile(keyFile, keyPEM, 0o600), os.WriteFile(certFile, certPEM, 0o644)) //nolint:gosec // a certificate is public
+		if err != nil {
+			return nil, fault.Errorf(op, fault.Invalid, "store the self-signed certificate: %w", err)
+		}
+	}
+	pair, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		return nil, fault.E(op, fault.Internal, err)
+	}
+	return &pair, nil
+}
+
+func generate(o *Options) (certPEM, keyPEM []byte, err error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return nil, nil, err
+	}
+	now := o.Now()
+	template := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: "mansio", Organization: []string{"self-signed"}},
+		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(validFor),
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		IsCA:        true, BasicConstraintsValid: true,
+	}
+	for _, host := range names(o.Hosts) {
+		if ip := net.ParseIP(host); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, host)
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return nil, nil, err
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, nil, err
+	}
+	certPEM = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	keyPEM = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
+	return certPEM, keyPEM, nil
+}
+
+// names are the hosts that a certificate is for: this machine's own, and others.
+func names(others []string) []string {
+	hosts := []string{"localhost", "127.0.0.1", "::1"}
+	if name, err := os.Hostname(); err == nil && name != "" {
+		hosts = append(hosts, name)
+	}
+	for _, h := range others {
+		if h != "" && !slices.Contains(hosts, h) {
+			hosts = append(hosts, h)
+		}
+	}
+	return hosts
+}
