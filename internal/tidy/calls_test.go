@@ -17,6 +17,8 @@ const (
 	everywhere scope = iota
 	// outsideMain holds for libraries: files that are neither tests nor of a command.
 	outsideMain
+	// realTime holds for everything but tests that run in testing/synctest, where waiting costs nothing and is exact.
+	realTime
 )
 
 // ban is a function of another package that has a better replacement.
@@ -29,7 +31,7 @@ type ban struct {
 }
 
 var bans = []ban{
-	{"time", "Sleep", everywhere, "in tests testing/synctest or a channel; in code a timer beside ctx.Done()"},
+	{"time", "Sleep", realTime, "in tests testing/synctest or a channel; in code a timer beside ctx.Done()"},
 	{"time", "Tick", everywhere, "time.NewTicker, stopped when done"},
 	{"context", "Background", outsideMain, "take ctx as the first parameter; context.WithoutCancel where work must outlive it"},
 	{"context", "TODO", everywhere, "take ctx as the first parameter"},
@@ -54,7 +56,15 @@ func (b ban) matches(importPath, function string) bool {
 }
 
 func (b ban) holds(s *source) bool {
-	return b.scope == everywhere || !s.test && !s.main()
+	switch b.scope {
+	case everywhere:
+		return true
+	case outsideMain:
+		return !s.test && !s.main()
+	default:
+		_, bubble := s.imports()["synctest"]
+		return !s.test || !bubble
+	}
 }
 
 func bannedCalls(s *source) []finding {

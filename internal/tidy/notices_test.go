@@ -69,6 +69,18 @@ func TestRulesNotice(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) { notices(t, c.place, c.text, c.want) })
 	}
+	for text, want := range map[string]int{
+		"import \"time\"\nfunc f() { time.Sleep(1) }\n":                             1,
+		"import (\n\"time\"\n\"testing/synctest\"\n)\nfunc f() { time.Sleep(1) }\n": 0,
+	} {
+		s, err := parseSource("p/p_test.go", clean+text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := bannedCalls(s); len(got) != want {
+			t.Errorf("%s: got %v, want %d", text, got, want)
+		}
+	}
 	t.Run("skip", func(t *testing.T) {
 		s, err := parseSource("p/p_test.go", clean+"func f(t T) { t.Skip() }\n")
 		if err != nil {
