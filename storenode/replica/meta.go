@@ -125,14 +125,6 @@ func decodeMeta(b []byte) (m Meta, sequence uint64, err error) {
 	return m, le.Uint64(b[12:]), nil
 }
 
-// note adds a cut, forgetting the oldest beyond the limit.
-func (m *Meta) note(c Cut) {
-	m.Cuts = append(m.Cuts, c)
-	if len(m.Cuts) > cutsMax {
-		m.Cuts = m.Cuts[len(m.Cuts)-cutsMax:]
-	}
-}
-
 func (m *Meta) String() string {
 	return fmt.Sprintf("shard %d incarnation %d term %d floor %d clean %v", m.Shard, m.Incarnation, m.Term, m.Floor, m.Clean)
 }

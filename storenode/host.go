@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storenode
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/mansiomq/mansio/internal/fault"
+	"github.com/mansiomq/mansio/internal/ident"
+	"github.com/mansiomq/mansio/internal/metadata"
+	"github.com/mansiomq/mansio/internal/storeapi"
+	controlv1 "github.com/mansiomq/mansio/proto/mansio/control/v1"
+	"github.com/mansiomq/mansio/storenode/record"
+	"github.com/mansiomq/mansio/storenode/shard"
+)
+
+const shardPrefix = "shard-"
+
+// hosted is a replica on this node. A replica that could not be opened has no
+// shard and says why.
+type hosted struct {
+	id      ident.Shard
+	dir     string
+	shard   *shard.Shard
+	failure string
+}
+
+func shardDir(dir string, id ident.Shard) string {
+	return filepath.Join(dir, "store", fmt.Sprintf("%s%06d", shardPrefix, id))
+}
+
+// openAll opens what lies in the data directories.
+func (n *Node) openAll() error {
+	for _, dir := range n.o.Dirs {
+		store := filepath.Join(dir, "store")
+		names, err := n.o.FS.List(store)
+		if err != nil && !errors.Is(err, iofs.ErrNotExist) {
+			return fault.E("open data directory "+dir, fault.Internal, err)
+		}
+		for _, name := range names {
+			number, ok := strings.CutPrefix(name, shardPrefix)
+			if !ok {
+				continue
+			}
+			id, err := strconv.ParseUint(number, 10, 32)
+			if err != nil {
+				continue
+			}
+			h := n.open(ident.Shard(id), filepath.Join(store, name))
+			if h == nil {
+				continue
+			}
+			if twin := n.mu.shards[h.id]; twin != nil {
+				return fault.Errorf("open data directory", fault.Invalid, "shard %d lies in both %s and %s: move one of them away", h.id, twin.dir, h.dir)
+			}
+			n.mu.shards[h.id] = h
+			n.start <- h
+		}
+	}
+	return nil
+}
+
+// open opens one replica; nil when the folder holds none: its creation was
+// never finished, and never answered.
+func (n *Node) open(id ident.Shard, dir string) *hosted {
+	h := &hosted{id: id, dir: dir}
+	s, err := shard.Open(n.options(id, dir))
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return nil
+	case err != nil:
+		h.failure = err.Error()
+		n.logger.Error("replica can't be opened", "shard", id, "dir", dir, "error", err)
+	default:
+		h.shard = s
+	}
+	return h
+}
+
+func (n *Node) options(id ident.Shard, dir string) shard.Options {
+	return shard.Options{
+		ID: id, ClusterHash: ident.Hash64(n.mu.cluster), Instance: n.o.Instance, BootID: n.o.BootID, FS: n.o.FS, Dir: dir,
+		SegmentBytes: n.o.SegmentBytes, RingBytes: n.ringBytes(), MinFreeBytes: n.o.MinFreeBytes, Free: n.o.Free,
+		RetentionMS: n.o.RetentionMS, RetentionBytes: n.o.RetentionBytes, Clock: n.o.Clock,
+		Metadata: source{n.o.Table}, Logger: n.logger, Counts: n.o.Counts,
+	}
+}
+
+// ringSharesMax is how many shards share the budget of tail rings; more than
+// that many get a ring that is as small, and the budget grows.
+const ringSharesMax = 4
+
+func (n *Node) ringBytes() int64 {
+	return n.o.RingBytes / int64(min(max(len(n.mu.shards), 1), ringSharesMax))
+}
+
+// create makes an empty replica in the directory with the most free space.
+func (n *Node) create(id ident.Shard, incarnation uint64) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if h := n.mu.shards[id]; h != nil {
+		if h.shard != nil && h.shard.Incarnation() == incarnation {
+			return nil
+		}
+		return fault.Errorf("create replica", fault.Exists, "shard %d lies in %s already, as another incarnation", id, h.dir)
+	}
+	dir := shardDir(n.roomiest(), id)
+	if err := shard.Create(n.options(id, dir), incarnation); err != nil {
+		return err
+	}
+	h := n.open(id, dir)
+	if h == nil || h.shard == nil {
+		return fault.Errorf("create replica", fault.Internal, "shard %d can't be opened in %s", id, dir)
+	}
+	n.mu.shards[id] = h
+	select {
+	case n.start <- h:
+		return nil
+	default:
+		return fault.Errorf("create replica", fault.Throttled, "%d shards wait to be started", startMax)
+	}
+}
+
+func (n *Node) roomiest() string {
+	if n.o.Free == nil {
+		return n.o.Dirs[0]
+	}
+	return slices.MaxFunc(n.o.Dirs, func(a, b string) int {
+		freeA, _, _ := n.o.Free(a) //nolint:errcheck // a directory that can't be asked counts as full
+		freeB, _, _ := n.o.Free(b) //nolint:errcheck // as above
+		return cmp.Compare(freeA, freeB)
+	})
+}
+
+// all returns the replicas, by shard.
+func (n *Node) all() []*hosted {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	list := make([]*hosted, 0, len(n.mu.shards))
+	for _, h := range n.mu.shards {
+		list = append(list, h)
+	}
+	slices.SortFunc(list, func(a, b *hosted) int { return cmp.Compare(a.id, b.id) })
+	return list
+}
+
+func (n *Node) find(id ident.Shard) *hosted {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.mu.shards[id]
+}
+
+// status of a replica, also of one that could not be opened.
+func (h *hosted) status() shard.Status {
+	if h.shard == nil {
+		return shard.FailedStatus(h.id, h.failure)
+	}
+	return h.shard.Status()
+}
+
+// source gives shards the node's metadata.
+type source struct{ table *metadata.Table }
+
+var _ shard.Metadata = source{}
+
+func (s source) Config(kind record.ConfigKind, id uint64) (c storeapi.Config, ok bool) {
+	snap := s.table.Snapshot()
+	var m proto.Message
+	switch kind {
+	case record.ConfigTopic:
+		t := snap.TopicByID(ident.Topic(id))
+		if t == nil {
+			return c, false
+		}
+		m, c.Revision = t, t.GetRevision()
+	case record.ConfigGroup:
+		g := snap.GroupByID(ident.Group(id))
+		if g == nil {
+			return c, false
+		}
+		m, c.Revision = g, g.GetRevision()
+	default:
+		return c, false
+	}
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	c.Kind, c.ID, c.Bytes = uint8(kind), id, b
+	return c, err == nil
+}
+
+func (s source) Start(group ident.Group, topic ident.Topic) (*controlv1.Start, bool) {
+	st := s.table.Snapshot().StartOf(group, topic)
+	return st, st != nil
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storenode
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"github.com/mansiomq/mansio/internal/fault"
+	"github.com/mansiomq/mansio/internal/ident"
+	"github.com/mansiomq/mansio/internal/metadata"
+	"github.com/mansiomq/mansio/internal/storeapi"
+	replicav1 "github.com/mansiomq/mansio/proto/mansio/replica/v1"
+	"github.com/mansiomq/mansio/storenode/clock"
+	"github.com/mansiomq/mansio/storenode/disk"
+	"github.com/mansiomq/mansio/storenode/shard"
+)
+
+// Config says what a node is and where it keeps its shards.
+type Config struct {
+	Name     string
+	Zone     string
+	Address  string // where proxies and controllers reach it
+	DataUUID string // of the data folder
+	Instance uint64 // random per process start
+	BootID   [16]byte
+	Dirs     []string // data directories; shards lie in DIR/store
+	FS       disk.FS
+	Free     disk.FreeFunc
+	// Controllers are asked in turn; one of them leads.
+	Controllers []grpc.ClientConnInterface
+	Table       *metadata.Table
+	// Joined is told the cluster and the node's id when the controller has
+	// taken the node in; an error of it ends the node.
+	Joined func(clusterUUID string, node ident.Node) error
+	// ClusterUUID and NodeID are what an earlier life was told; empty and 0 else.
+	ClusterUUID string
+	NodeID      ident.Node
+
+	SegmentBytes   int64
+	RingBytes      int64 // of all shards together
+	MinFreeBytes   int64
+	RetentionMS    int64
+	RetentionBytes int64
+	Clock          clock.Source
+	Logger         *slog.Logger
+	Counts         *shard.Counts
+}
+
+// Node is a store node. Run makes it live; Submit and the gRPC services may be
+// called at any time.
+type Node struct {
+	replicav1.UnimplementedShardControlServer
+
+	o      Config
+	logger *slog.Logger
+	mu     struct {
+		sync.RWMutex
+		shards  map[ident.Shard]*hosted // guarded
+		cluster string                  // guarded; UUID, empty before the first join
+		node    ident.Node              // guarded
+		ended   bool                    // guarded; no shard is started any more
+	}
+	start  chan *hosted // shards for Run to run
+	report chan struct{}
+}
+
+// startMax bounds the shards that wait for Run to take them.
+const startMax = 1024
+
+// New opens the replicas in the node's directories; Run recovers them. A
+// directory that can't be listed is an error, a replica that can't be opened is
+// a failed one.
+func New(o Config) (*Node, error) {
+	if len(o.Dirs) == 0 || o.Address == "" || o.Table == nil {
+		return nil, fault.Errorf("storenode.New", fault.Invalid, "a data directory, an address and a metadata table are needed")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	n := &Node{o: o, logger: o.Logger, start: make(chan *hosted, startMax), report: make(chan struct{}, 1)}
+	n.mu.shards = map[ident.Shard]*hosted{}
+	n.mu.cluster, n.mu.node = o.ClusterUUID, o.NodeID
+	if err := n.openAll(); err != nil {
+		return nil, err
+	}
+	n.o.Table.OnApply(n.heed)
+	return n, nil
+}
+
+// Register adds the node's services.
+func (n *Node) Register(r grpc.ServiceRegistrar) { replicav1.RegisterShardControlServer(r, n) }
+
+// Run lives until ctx ends or the controller refuses the node; then every shard
+// has stopped cleanly.
+func (n *Node) Run(ctx context.Context) error {
+	g, inner := errgroup.WithContext(ctx)
+	g.Go(func() error { return n.session(inner) })
+	g.Go(func() error {
+		for {
+			select {
+			case h := <-n.start:
+				g.Go(func() error { return n.host(inner, h) })
+			case <-inner.Done():
+				return nil
+			}
+		}
+	})
+	return g.Wait()
+}
+
+// Submit hands operations to their shards; see package storeapi.
+func (n *Node) Submit(ops []*storeapi.Op) {
+	for len(ops) > 0 {
+		same := 1
+		for same < len(ops) && ops[same].Shard == ops[0].Shard {
+			same++
+		}
+		n.mu.RLock()
+		h := n.mu.shards[ops[0].Shard]
+		n.mu.RUnlock()
+		if h == nil || h.shard == nil {
+			for _, op := range ops[:same] {
+				op.Done(storeapi.Reply{Code: storeapi.NotLeader})
+			}
+		} else {
+			h.shard.Submit(ops[:same])
+		}
+		ops = ops[same:]
+	}
+}
+
+// Ready says why the node can't serve yet; nil when it has joined its cluster.
+func (n *Node) Ready() error {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if n.mu.node == 0 {
+		return fault.Errorf("store node", fault.Unavailable, "has not joined a cluster yet")
+	}
+	return nil
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shard
+
+import (
+	"github.com/mansiomq/mansio/internal/ident"
+	"github.com/mansiomq/mansio/internal/storeapi"
+	"github.com/mansiomq/mansio/storenode/clock"
+	"github.com/mansiomq/mansio/storenode/record"
+	"github.com/mansiomq/mansio/storenode/view/delivery"
+)
+
+// beginTerm makes the replica recovering: it writes the barrier. When that has
+// been applied it leads.
+func (s *Shard) beginTerm(term ident.Term, inSync []record.ReplicaID) {
+	s.clock = clock.Start(s.views.applied.TimeMS, s.o.Clock())
+	s.tail.term, s.tail.timeMS = term, 0
+	s.tail.timeMS = max(s.now(), s.views.applied.TimeMS)
+	body := record.TermStart{InSync: inSync, PrevEnd: s.tail.end}
+	s.scratch = body.Append(s.scratch[:0])
+	s.put(record.TypeTermStart, waiter{}, s.scratch)
+	s.logger.Info("leads after the barrier", "term", term, "role", s.machine.Role(), "log_end", s.tail.end)
+}
+
+// lead begins to serve: the barrier has been applied.
+func (s *Shard) lead(term ident.Term) {
+	s.machine.BarrierApplied(term)
+	if !s.leads() {
+		return
+	}
+	s.selector = delivery.NewSelector(s.views.deliveries)
+	s.selector.Reset()
+	s.subscriptions = delivery.NewSubscriptions(s.tail.timeMS)
+	s.renewedMS = s.o.Clock().Mono
+	s.logger.Info("leads", "term", term, "role", s.machine.Role())
+}
+
+// stepDown ends leadership: whoever waits is told that another one may lead.
+// What is in the log already will be committed and answered: with one replica
+// no other leader can disown it.
+func (s *Shard) stepDown() {
+	for _, w := range s.parking.clear() {
+		reply(w.op, storeapi.NotLeader, s.machine.Term(), nil)
+	}
+	clear(s.signs)
+	s.clock = nil
+}
+
+// fail ends everything: the disk or the log can't be trusted any more. What was
+// not answered yet has an unknown outcome.
+func (s *Shard) fail(cause error) {
+	if s.failed() {
+		return
+	}
+	s.machine.Fail(cause.Error())
+	s.logger.Error("replica failed", "error", cause, "role", s.machine.Role())
+	s.stepDown()
+	s.abandon(s.syncing)
+	s.abandon(s.filling)
+	for _, waits := range s.settling {
+		for _, w := range waits {
+			s.settled(w, storeapi.Unknown)
+		}
+	}
+	for _, w := range s.filling.settle.waits {
+		s.settled(w, storeapi.Unknown)
+	}
+	for _, g := range s.granting {
+		if g.op != nil {
+			reply(g.op, storeapi.Unknown, s.machine.Term(), nil)
+		}
+	}
+	s.settling, s.granting = nil, nil
+	s.filling.reset()
+	s.answerFences()
+}
+
+// abandon tells the waiters of a batch's entries that the outcome is unknown.
+func (s *Shard) abandon(b *batch) {
+	if b == nil {
+		return
+	}
+	for i := range b.entries {
+		w := b.entries[i].waits
+		b.entries[i].waits = waiter{}
+		switch {
+		case w.op == nil:
+		case w.op.append != nil:
+			w.op.append.Entries[w.index].Code = storeapi.Unknown
+			w.op.done(s.machine.Term())
+		default:
+			s.settled(w, storeapi.Unknown)
+		}
+	}
+}
+
+// applyOne folds one committed entry and answers what waited for it.
+func (s *Shard) applyOne(e *record.Entry, w waiter) {
+	if err := s.views.apply(e, &s.out); err != nil {
+		s.fail(err)
+		return
+	}
+	out := &s.out
+	switch e.Type {
+	case record.TypeMessage:
+		s.o.Counts.Messages.Add(1)
+		s.o.Counts.Bytes.Add(uint64(len(e.Body)))
+		if w.op != nil {
+			w.op.append.Entries[w.index] = storeapi.Appended{Code: out.code, LSN: out.lsn, Offset: int64(out.offset)} //nolint:gosec // dense from 0
+			w.op.done(e.Term)
+		}
+	case record.TypePopGrant:
+		s.appliedGrant(&e.Header, out)
+	case record.TypeSettle:
+		s.appliedSettle(out.results)
+	case record.TypeDeadLetter:
+		s.appliedDeadLetter(out, w)
+	case record.TypeTermStart:
+		s.lead(e.Term)
+	case record.TypeSeal:
+		s.appliedSeal(e)
+	case record.TypeTrim:
+		s.appliedTrim(out.trim, e.LSN)
+	}
+	if out.topic != 0 && len(s.parking.byTopic) > 0 && (len(s.touched) == 0 || s.touched[len(s.touched)-1] != out.topic) {
+		s.touched = append(s.touched, out.topic)
+	}
+}
+
+// answerFences answers the controller when all that was sequenced is durable
+// and applied.
+func (s *Shard) answerFences() {
+	if s.syncing != nil || !s.filling.empty() {
+		return
+	}
+	for _, answer := range s.fences {
+		answer()
+	}
+	s.fences = nil
+}

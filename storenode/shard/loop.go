@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shard
+
+import (
+	"context"
+	"time"
+
+	"github.com/mansiomq/mansio/internal/fault"
+	"github.com/mansiomq/mansio/internal/ident"
+	"github.com/mansiomq/mansio/internal/storeapi"
+)
+
+// round is one batch on its way to the disk and back.
+type round struct {
+	batch *batch
+	err   error
+}
+
+// own is the owner goroutine: it alone touches views, sequencer, parking and
+// subscriptions. It never waits for the disk: while one batch is being written
+// and synced it sequences the next, and what comes meanwhile shares that one's
+// sync. No timer lingers: a batch leaves as soon as the disk is free.
+func (s *Shard) own(ctx context.Context) error {
+	var spare []*storeapi.Op
+	s.timer = time.NewTimer(time.Hour)
+	defer s.timer.Stop()
+	for {
+		wake := s.inbox.wake
+		if s.filling.bytes() >= batchBytesMax {
+			wake = nil // the disk is behind; let operations wait where they are bounded
+		}
+		select {
+		case <-wake:
+			spare = s.serve(spare)
+		case r := <-s.written:
+			s.landed(r)
+		case f := <-s.calls:
+			f()
+		case <-s.timer.C:
+		case <-ctx.Done():
+			err := s.stop()
+			s.publish()
+			return err
+		}
+		s.tick()
+		s.send()
+		s.publish()
+	}
+}
+
+// landed takes a batch back from the writer.
+func (s *Shard) landed(r round) {
+	switch {
+	case s.failed():
+	case r.err != nil:
+		s.fail(r.err)
+		s.syncing = nil
+	default:
+		s.syncing = nil
+		s.commit(r.batch)
+	}
+}
+
+// serve sequences what waits in the inbox, as far as the batch has room.
+func (s *Shard) serve(spare []*storeapi.Op) []*storeapi.Op {
+	ops := s.inbox.take(spare)
+	for _, op := range ops {
+		s.sequence(op)
+	}
+	clear(ops)
+	return ops
+}
+
+// send hands the filling batch to the writer if it is free.
+func (s *Shard) send() {
+	if s.syncing != nil || s.filling.empty() || s.failed() {
+		return
+	}
+	s.closeSettle()
+	s.o.Counts.Rounds.Add(1)
+	s.o.Counts.Entries.Add(uint64(len(s.filling.entries)))
+	s.syncing, s.filling = s.filling, s.spareBatch
+	s.spareBatch = nil
+	s.toWrite <- s.syncing
+}
+
+// write is the writer goroutine: pwrite of the batch's blocks, one sync.
+func (s *Shard) write(ctx context.Context) error {
+	for {
+		select {
+		case b := <-s.toWrite:
+			s.written <- round{b, s.writeBatch(ctx, b)}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (s *Shard) writeBatch(ctx context.Context, b *batch) error {
+	for i := range b.blocks {
+		if len(b.blocks[i].buf) == 0 {
+			continue // opened behind a Seal, and nothing came
+		}
+		for {
+			err := s.commitlog.AppendAs(b.blocks[i].use, b.blocks[i].buf, b.blocks[i].last)
+			if err == nil {
+				break
+			}
+			if !fault.Is(err, fault.DiskFull) && !fault.Is(err, fault.Unavailable) {
+				return err
+			}
+			s.logger.Warn("the disk is full: waiting for space", "error", err)
+			if err := pause(ctx, spaceAgain); err != nil {
+				return err
+			}
+		}
+	}
+	return s.commitlog.Sync()
+}
+
+// spaceAgain is when a batch is tried again that the disk had no room for. Its
+// clients wait, and are told when their deadlines pass.
+const spaceAgain = time.Second
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// commit applies a batch that is durable: with one replica that is committed.
+// Receives are called when all of it has been applied.
+func (s *Shard) commit(b *batch) {
+	for i := range b.entries {
+		e := b.entry(i)
+		s.commitEnd = e.End()
+		s.applyOne(&e, b.entries[i].waits)
+		if s.failed() {
+			return
+		}
+	}
+	b.reset()
+	s.spareBatch = b
+	for _, t := range s.touched {
+		s.wakeTopic(t)
+	}
+	s.touched = s.touched[:0]
+	s.answerFences()
+}
+
+// now is log time, never behind what was written.
+func (s *Shard) now() int64 {
+	if s.clock == nil {
+		return s.tail.timeMS
+	}
+	return max(s.clock.Now(s.o.Clock()), s.tail.timeMS)
+}
+
+// call runs f on the owner goroutine and waits; false when the shard stopped.
+func (s *Shard) call(ctx context.Context, f func()) bool {
+	done := make(chan struct{})
+	select {
+	case s.calls <- func() { f(); close(done) }:
+	case <-s.stopped:
+		return false
+	case <-ctx.Done():
+		return false
+	}
+	select {
+	case <-done:
+		return true
+	case <-s.stopped:
+		return false
+	}
+}
+
+// later runs f on the owner goroutine, from a goroutine of the shard's own.
+func (s *Shard) later(f func()) {
+	select {
+	case s.calls <- f:
+	case <-s.stopped:
+	}
+}
+
+// reply completes an operation.
+func reply(op *storeapi.Op, code storeapi.Code, term ident.Term, result storeapi.Result) {
+	op.Done(storeapi.Reply{Code: code, Term: term, Result: result})
+}

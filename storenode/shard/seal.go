@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shard
+
+import (
+	"errors"
+	"syscall"
+	"time"
+
+	"github.com/mansiomq/mansio/internal/ident"
+	"github.com/mansiomq/mansio/storenode/index"
+	"github.com/mansiomq/mansio/storenode/record"
+	"github.com/mansiomq/mansio/storenode/view"
+	"github.com/mansiomq/mansio/storenode/view/keyindex"
+	"github.com/mansiomq/mansio/storenode/view/queue"
+)
+
+// choreAgain is when a chore is tried again for which the disk had no space.
+const choreAgain = time.Second
+
+// sealed is a segment whose runs are in memory and not in a file yet.
+type sealedRuns struct {
+	head   index.Head
+	queues *queue.Run
+	keys   *keyindex.Run
+}
+
+// freeze ends the active segment in the views at its Seal entry. Readers find
+// the runs in the archives from now on.
+func (s *Shard) freeze(e *record.Entry) sealedRuns {
+	base := s.views.queues.ActiveBase()
+	r := sealedRuns{
+		head:   index.Head{Cluster: s.o.ClusterHash, Shard: s.o.ID, Base: base, End: e.End(), LastCRC: e.CRC},
+		queues: s.views.queues.Freeze(base, e.End()),
+		keys:   s.views.keys.Freeze(base, e.End()),
+	}
+	s.archive.Add(r.queues)
+	s.keys.Add(r.keys)
+	return r
+}
+
+// appliedSeal has the segment's index and a checkpoint written beside the owner.
+func (s *Shard) appliedSeal(e *record.Entry) {
+	runs := s.freeze(e)
+	sections, err := s.capture()
+	if err != nil {
+		s.fail(err)
+		return
+	}
+	at := s.checkpointHead()
+	s.chore(func() error {
+		if err := s.writeIndex(runs); err != nil {
+			return err
+		}
+		return s.writeCheckpoint(at, sections)
+	})
+}
+
+// writeIndex makes the index file durable and lets readers use it instead of
+// memory.
+func (s *Shard) writeIndex(r sealedRuns) error {
+	if err := index.Write(s.o.FS, s.o.Dir, r.head, r.queues, r.keys); err != nil {
+		return err
+	}
+	return s.openIndex(r.head.Base, true)
+}
+
+// openIndex puts an index file's readers into the archives.
+func (s *Shard) openIndex(base ident.LSN, replace bool) error {
+	f, err := index.Open(s.o.FS, s.o.Dir, base)
+	if err != nil {
+		return err
+	}
+	if h := f.Head(); h.Cluster != s.o.ClusterHash || h.Shard != s.o.ID {
+		return errors.Join(f.Check(index.Head{Cluster: s.o.ClusterHash, Shard: s.o.ID}), f.Close())
+	}
+	if !replace {
+		s.archive.Add(f.Queues())
+		s.keys.Add(f.Keys())
+		return nil
+	}
+	s.archive.Replace(f.Queues())
+	s.keys.Replace(f.Keys())
+	return nil
+}
+
+// checkpointHead says where the views stand.
+func (s *Shard) checkpointHead() view.Meta {
+	a := &s.views.applied
+	return view.Meta{
+		Cluster: s.o.ClusterHash, Shard: s.o.ID, LSN: a.End(), LastCRC: a.CRC, Term: a.Term, TimeMS: a.TimeMS,
+	}
+}
+
+// capture encodes all views.
+func (s *Shard) capture() ([]view.Section, error) {
+	var out []view.Section
+	for _, v := range s.views.sections() {
+		section, err := view.Capture(v.kind, v.view)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, section)
+	}
+	return out, nil
+}
+
+// section is a view and its number in checkpoints.
+type section struct {
+	kind uint32
+	view view.View
+}
+
+func (v *views) sections() []section {
+	return []section{
+		{view.SectionQueue, v.queues},
+		{view.SectionKeyIndex, v.keys},
+		{view.SectionProducer, v.producers},
+		{view.SectionCatalog, v.catalog},
+		{view.SectionDelivery, v.deliveries},
+	}
+}
+
+// writeCheckpoint makes a checkpoint durable and then removes what no kept
+// checkpoint needs any more.
+func (s *Shard) writeCheckpoint(at view.Meta, sections []view.Section) error {
+	if err := view.WriteCheckpoint(s.o.FS, s.o.Dir, at, sections); err != nil {
+		return err
+	}
+	s.later(func() { s.checkpointed(at.LSN) })
+	return nil
+}
+
+func (s *Shard) checkpointed(lsn ident.LSN) {
+	s.checkpoints = append(s.checkpoints, lsn)
+	if n := len(s.checkpoints) - view.CheckpointsKept; n > 0 {
+		s.checkpoints = s.checkpoints[n:]
+	}
+	s.dropIndexes()
+}
+
+// chore has f run after all earlier chores, beside the owner. When the disk has
+// no space it is tried again; any other error fails the replica.
+func (s *Shard) chore(f func() error) {
+	s.chores.put(func() {
+		for {
+			err := f()
+			if err == nil {
+				return
+			}
+			if !errors.Is(err, syscall.ENOSPC) {
+				s.later(func() { s.fail(err) })
+				return
+			}
+			s.logger.Warn("no space for an index or a checkpoint: waiting", "error", err)
+			select {
+			case <-time.After(choreAgain):
+			case <-s.stopped:
+				return
+			}
+		}
+	})
+}

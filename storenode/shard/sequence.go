@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shard
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/mansiomq/mansio/internal/ident"
+	"github.com/mansiomq/mansio/internal/message"
+	"github.com/mansiomq/mansio/internal/storeapi"
+	"github.com/mansiomq/mansio/storenode/commitlog"
+	"github.com/mansiomq/mansio/storenode/record"
+	"github.com/mansiomq/mansio/storenode/replica"
+	"github.com/mansiomq/mansio/storenode/view/delivery"
+)
+
+// waiter ties an entry to what waits for it: the index-th part of a pending
+// operation. The zero waiter waits for nothing.
+type waiter struct {
+	op    *pending
+	index int
+}
+
+// pending is an operation some of whose entries are not applied yet.
+type pending struct {
+	op     *storeapi.Op
+	left   int
+	append *storeapi.AppendResult
+	settle *storeapi.SettleResult
+	take   *storeapi.Take
+	bury   bool
+}
+
+// done counts one part as finished and completes the operation with the last.
+func (p *pending) done(term ident.Term) {
+	if p.left--; p.left > 0 {
+		return
+	}
+	switch {
+	case p.append != nil:
+		reply(p.op, storeapi.OK, term, p.append)
+	case p.settle != nil:
+		reply(p.op, storeapi.OK, term, p.settle)
+	}
+}
+
+// sequence turns one operation into entries, or answers it from the views.
+func (s *Shard) sequence(op *storeapi.Op) {
+	if s.machine.Role() != replica.Leader {
+		op.Done(storeapi.Reply{Code: storeapi.NotLeader, Term: s.machine.Term()})
+		return
+	}
+	if !op.Deadline.IsZero() && !s.o.Now().Before(op.Deadline) {
+		reply(op, storeapi.Expired, s.tail.term, nil)
+		return
+	}
+	s.tail.timeMS = s.now()
+	switch r := op.Request.(type) {
+	case *storeapi.Append:
+		s.sequenceAppend(op, r)
+	case *storeapi.Settle:
+		s.sequenceSettle(op, r)
+	case *storeapi.Take:
+		s.sequenceTake(op, r)
+	case *storeapi.Park:
+		s.park(op, r)
+	case *storeapi.Unpark:
+		if w := s.parking.remove(r.ID); w != nil {
+			reply(w.op, storeapi.Canceled, s.tail.term, nil)
+		}
+		reply(op, storeapi.OK, s.tail.term, nil)
+	case *storeapi.Decline:
+		s.followed(r.Ticket, true)
+		reply(op, storeapi.OK, s.tail.term, nil)
+	case *storeapi.Alive:
+		s.alive(r)
+		reply(op, storeapi.OK, s.tail.term, nil)
+	case *storeapi.Offsets:
+		reply(op, storeapi.OK, s.tail.term, s.offsets(r))
+	case *storeapi.Query:
+		s.query(op, r)
+	default:
+		reply(op, storeapi.Invalid, s.tail.term, nil)
+	}
+}
+
+// put lays an entry out at the tail, sealing the segment first when it is full
+// or too old.
+func (s *Shard) put(typ record.Type, waits waiter, body []byte) {
+	need := int64(record.Padded(record.HeaderSize + len(body)))
+	if s.room() < need || s.segmentTooOld() {
+		s.seal()
+	}
+	s.filling.add(&s.tail, typ, s.commitEnd, waits, body)
+}
+
+// room is what the segment at the tail still takes, the Seal aside.
+func (s *Shard) room() int64 { return s.tail.room }
+
+// segmentTooOld keeps the times in one segment within what slots can hold, and
+// lets quiet shards retire old segments.
+func (s *Shard) segmentTooOld() bool {
+	return s.tail.firstMS != 0 && s.tail.timeMS-s.tail.firstMS > min(s.o.RetentionMS/segmentsPerRetention, segmentAgeMaxMS)
+}
+
+const (
+	segmentsPerRetention = 12
+	segmentAgeMaxMS      = int64(7 * 24 * time.Hour / time.Millisecond)
+)
+
+// seal ends the segment at the tail.
+func (s *Shard) seal() {
+	s.closeSettle()
+	if s.tail.end == s.tail.segment {
+		return
+	}
+	s.filling.add(&s.tail, record.TypeSeal, s.commitEnd, waiter{}, nil)
+	s.tail.segment, s.tail.firstMS, s.tail.room = s.tail.end, 0, s.o.SegmentBytes-commitlog.SealReserve
+	s.filling.nextBlock()
+}
+
+// sequenceAppend stores messages.
+func (s *Shard) sequenceAppend(op *storeapi.Op, r *storeapi.Append) {
+	if space := s.commitlog.Space(); space.Low || space.Full {
+		reply(op, storeapi.DiskFull, s.tail.term, nil)
+		return
+	}
+	if code := s.tell(op, record.ConfigTopic, uint64(r.Topic), op.TopicRevision); code != storeapi.OK {
+		reply(op, code, s.tail.term, nil)
+		return
+	}
+	p := &pending{op: op, append: &storeapi.AppendResult{Entries: make([]storeapi.Appended, len(r.Payloads))}}
+	for i, b := range r.Payloads {
+		m, err := message.Parse(b)
+		if err != nil || m.Topic() != r.Topic || int64(record.Padded(record.HeaderSize+len(b))) > s.entryBytesMax() {
+			p.append.Entries[i].Code = storeapi.Invalid
+			continue
+		}
+		p.left++
+		s.put(record.TypeMessage, waiter{p, i}, b)
+	}
+	if p.left == 0 {
+		reply(op, storeapi.OK, s.tail.term, p.append)
+	}
+}
+
+// entryBytesMax is the largest padded entry that a segment can hold.
+func (s *Shard) entryBytesMax() int64 {
+	return min(record.EntryBytesMax, s.o.SegmentBytes-commitlog.SealReserve)
+}
+
+// tellStart makes sure that the log holds where the group begins in the topic.
+func (s *Shard) tellStart(g ident.Group, t ident.Topic) {
+	key := delivery.Key{Group: g, Topic: t}
+	if _, told := s.starts[key]; told {
+		return
+	}
+	start, ok := s.o.Metadata.Start(g, t)
+	if !ok {
+		return // the earliest message, as without any rule
+	}
+	bytes, err := proto.Marshal(start)
+	if err != nil {
+		return
+	}
+	s.starts[key] = struct{}{}
+	body := record.Config{
+		Kind: record.ConfigStart, ID: uint64(g), RestoreEpoch: s.restoreEpoch, Revision: uint64(start.GetRevision()), Bytes: bytes, //nolint:gosec // positive
+	}
+	s.scratch = body.Append(s.scratch[:0])
+	s.put(record.TypeConfig, waiter{}, s.scratch)
+}
+
+// tell makes sure that the log holds an object's configuration as new as the
+// sender's before the first entry that depends on it. The shard's own metadata
+// is asked first, then what the operation carries.
+func (s *Shard) tell(op *storeapi.Op, kind record.ConfigKind, id uint64, revision int64) storeapi.Code {
+	key := configKey{kind, id}
+	if told, ok := s.told[key]; ok && told.deleted {
+		if kind == record.ConfigTopic {
+			return storeapi.TopicNotFound
+		}
+		return storeapi.GroupNotFound
+	} else if ok && told.revision >= revision {
+		return storeapi.OK
+	}
+	c, ok := s.o.Metadata.Config(kind, id)
+	if !ok || c.Revision < revision {
+		if c, ok = attached(op, kind, id, revision); !ok {
+			return storeapi.NeedConfig
+		}
+	}
+	s.putConfig(kind, c, false)
+	return storeapi.OK
+}
+
+func attached(op *storeapi.Op, kind record.ConfigKind, id uint64, revision int64) (storeapi.Config, bool) {
+	for _, c := range op.Attached {
+		if record.ConfigKind(c.Kind) == kind && c.ID == id && c.Revision >= revision {
+			return c, true
+		}
+	}
+	return storeapi.Config{}, false
+}
+
+// putConfig logs an object's configuration.
+func (s *Shard) putConfig(kind record.ConfigKind, c storeapi.Config, deleted bool) {
+	body := record.Config{
+		Kind: kind, ID: c.ID, RestoreEpoch: s.restoreEpoch, Revision: uint64(c.Revision), Deleted: deleted, Bytes: c.Bytes, //nolint:gosec // revisions are positive
+	}
+	s.told[configKey{kind, c.ID}] = toldConfig{revision: c.Revision, deleted: deleted}
+	s.scratch = body.Append(s.scratch[:0])
+	s.put(record.TypeConfig, waiter{}, s.scratch)
+}

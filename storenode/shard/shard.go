@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shard
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/mansiomq/mansio/internal/fault"
+	"github.com/mansiomq/mansio/internal/ident"
+	"github.com/mansiomq/mansio/internal/storeapi"
+	controlv1 "github.com/mansiomq/mansio/proto/mansio/control/v1"
+	"github.com/mansiomq/mansio/storenode/clock"
+	"github.com/mansiomq/mansio/storenode/commitlog"
+	"github.com/mansiomq/mansio/storenode/disk"
+	"github.com/mansiomq/mansio/storenode/record"
+	"github.com/mansiomq/mansio/storenode/replica"
+	"github.com/mansiomq/mansio/storenode/view/delivery"
+	"github.com/mansiomq/mansio/storenode/view/keyindex"
+	"github.com/mansiomq/mansio/storenode/view/queue"
+)
+
+// Metadata is what a shard asks its node's metadata.
+type Metadata interface {
+	// Config returns the newest known configuration of a topic or group, or of
+	// a start by StartID; false when there is none.
+	Config(kind record.ConfigKind, id uint64) (storeapi.Config, bool)
+	// Start returns the start of a group on a topic.
+	Start(group ident.Group, topic ident.Topic) (*controlv1.Start, bool)
+}
+
+// Options say where a shard lives and how it behaves.
+type Options struct {
+	ID          ident.Shard
+	ClusterHash uint64
+	Instance    uint64 // of this process
+	BootID      [16]byte
+	FS          disk.FS
+	Dir         string // this replica's folder
+	// SegmentBytes, RingBytes, MinFreeBytes and Free are the log's.
+	SegmentBytes int64
+	RingBytes    int64
+	MinFreeBytes int64
+	Free         disk.FreeFunc
+	// RetentionMS is how long messages are kept; RetentionBytes, if not 0, how
+	// many bytes of log.
+	RetentionMS    int64
+	RetentionBytes int64
+	Clock          clock.Source     // nil = clock.System
+	Now            func() time.Time // for deadlines; nil = time.Now
+	Metadata       Metadata
+	Logger         *slog.Logger
+	Counts         *Counts // nil = not counted
+}
+
+// RetentionMSDefault is three days.
+const RetentionMSDefault = int64(72 * time.Hour / time.Millisecond)
+
+func (o *Options) setDefaults() {
+	if o.SegmentBytes == 0 {
+		o.SegmentBytes = commitlog.SegmentBytesDefault
+	}
+	o.SegmentBytes &^= record.Align - 1
+	if o.RetentionMS == 0 {
+		o.RetentionMS = RetentionMSDefault
+	}
+	if o.Clock == nil {
+		o.Clock = clock.System
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Counts == nil {
+		o.Counts = &Counts{}
+	}
+}
+
+type configKey struct {
+	kind record.ConfigKind
+	id   uint64
+}
+
+type toldConfig struct {
+	revision int64
+	deleted  bool
+}
+
+// Shard is one replica of one shard. See the package comment for its parts and
+// who may touch them.
+type Shard struct {
+	o           Options
+	logger      *slog.Logger
+	commitlog   *commitlog.Log
+	meta        *replica.Memory
+	archive     *queue.Archive
+	keys        *keyindex.Archive
+	incarnation uint64
+	inbox       *inbox
+	calls       chan func()
+	toWrite     chan *batch
+	written     chan round
+	reads       *workQueue
+	chores      *workQueue
+	stopped     chan struct{}
+	life        context.Context // of the goroutines beside the owner
+	public      atomic.Pointer[Status]
+
+	// All below belongs to the owner goroutine.
+	machine       *replica.Machine
+	views         *views
+	selector      *delivery.Selector
+	subscriptions *delivery.Subscriptions
+	parking       *parking
+	clock         *clock.Clock // while leading
+	tail          tail
+	commitEnd     ident.LSN
+	restoreEpoch  uint64
+	told          map[configKey]toldConfig
+	starts        map[delivery.Key]struct{}
+	filling       *batch
+	syncing       *batch
+	spareBatch    *batch
+	granting      []granting
+	settling      [][]waiter
+	signs         map[memberID]struct{}
+	renewedMS     int64
+	startedMS     int64
+	trimming      ident.LSN // newest Trim that was logged
+	lastTrim      ident.LSN // newest Trim entry that was applied
+	burying       int
+	ticked        ticks
+	timer         *time.Timer
+	out           outcome
+	scratch       []byte
+	queueStates   []delivery.QueueState
+	postingRow    []queue.Posting
+	exhausted     []delivery.Exhaustion
+	woken         []delivery.Key
+	touched       []ident.Topic
+	fences        []func()
+	floor         ident.LSN
+	checkpoints   []ident.LSN // durable ones, oldest first
+}
+
+// Status tells how the replica is.
+type Status struct {
+	Shard       ident.Shard
+	Incarnation uint64
+	Term        ident.Term
+	Role        replica.Role
+	Failure     string
+	Start       ident.LSN
+	End         ident.LSN
+	Commit      ident.LSN
+	MaxID       uint64 // highest topic or group id that the log names
+}
+
+// Create makes an empty replica in o.Dir, durably. fault.Exists: there is one.
+func Create(o Options, incarnation uint64) error {
+	if err := o.FS.MkdirAll(o.Dir); err != nil {
+		return fault.E("create replica", fault.Internal, err)
+	}
+	_, err := replica.CreateMeta(o.FS, o.Dir, replica.Meta{
+		Cluster: o.ClusterHash, Shard: o.ID, Incarnation: incarnation, Instance: o.Instance, BootID: o.BootID, FlushSync: true,
+	})
+	return err
+}
+
+// Open opens the replica in o.Dir; Run recovers it. fault.NotFound: there is
+// none; fault.Incompatible: it is another cluster's or a newer format's.
+func Open(o Options) (*Shard, error) {
+	o.setDefaults()
+	memory, err := replica.Recall(o.FS, o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	meta := memory.Get()
+	if meta.Cluster != o.ClusterHash || meta.Shard != o.ID {
+		return nil, fault.Errorf("open shard", fault.Incompatible, "%s holds a replica of shard %d of another cluster, or another shard", o.Dir, meta.Shard)
+	}
+	s := &Shard{
+		o: o, logger: o.Logger.With("shard", o.ID), meta: memory, incarnation: meta.Incarnation,
+		archive: &queue.Archive{}, keys: &keyindex.Archive{}, inbox: newInbox(),
+		calls: make(chan func(), 64), toWrite: make(chan *batch, 1), written: make(chan round, 1),
+		reads: newWorkQueue(), chores: newWorkQueue(), stopped: make(chan struct{}),
+		machine: replica.NewMachine(meta.Term, o.Instance), views: newViews(), parking: newParking(),
+		told: map[configKey]toldConfig{}, starts: map[delivery.Key]struct{}{}, signs: map[memberID]struct{}{},
+		filling: &batch{}, spareBatch: &batch{},
+	}
+	s.publish()
+	s.commitlog, err = commitlog.Open(commitlog.Options{
+		FS: o.FS, Dir: o.Dir, ClusterHash: o.ClusterHash, Shard: o.ID, SegmentBytes: o.SegmentBytes, RingBytes: o.RingBytes,
+		MinFreeBytes: o.MinFreeBytes, FreeBytes: s.freeBytes(), Logger: s.logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Shard) freeBytes() func() (int64, int64, error) {
+	if s.o.Free == nil {
+		return nil
+	}
+	return func() (int64, int64, error) { return s.o.Free(s.o.Dir) }
+}
+
+// Run recovers the replica and serves until ctx ends; then it stops cleanly. A
+// replica that fails goes on answering that it does not lead. Run may be called
+// once.
+func (s *Shard) Run(ctx context.Context) error {
+	if err := s.recover(ctx); err != nil {
+		if ctx.Err() != nil {
+			return errors.Join(ctx.Err(), s.commitlog.Close())
+		}
+		s.machine.Fail(err.Error())
+		s.logger.Error("replica failed in recovery", "error", err)
+	}
+	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	s.life = inner
+	var g errgroup.Group
+	g.Go(func() error { return s.commitlog.Run(inner) })
+	g.Go(func() error { return s.write(inner) })
+	g.Go(func() error { s.chores.work(); return nil })
+	for range readers {
+		g.Go(func() error { s.reads.work(); return nil })
+	}
+	err := s.own(ctx)
+	cancel()
+	s.reads.close()
+	s.chores.close()
+	err = errors.Join(err, g.Wait())
+	s.archive.Close()
+	s.keys.Close()
+	return errors.Join(err, s.commitlog.Close())
+}
+
+// Submit hands operations over; see package storeapi.
+func (s *Shard) Submit(ops []*storeapi.Op) {
+	n, closed := s.inbox.put(ops)
+	code := storeapi.Overloaded
+	if closed {
+		code = storeapi.Unavailable
+	}
+	for _, op := range ops[n:] {
+		op.Done(storeapi.Reply{Code: code})
+	}
+}
+
+// Fenced is what a replica answers to Fence.
+type Fenced struct {
+	Status
+	LastTerm ident.Term
+	Lossy    bool
+	NowMS    int64
+	Seen     replica.Seen
+}
+
+// Fence promises the term, and answers when that and the log up to the end that
+// it names are durable.
+func (s *Shard) Fence(ctx context.Context, term ident.Term, seen replica.Seen) (f Fenced, err error) {
+	const op = "fence"
+	answered := make(chan struct{})
+	ok := s.call(ctx, func() {
+		before := s.machine.Term()
+		if err = s.machine.Fence(term); err != nil {
+			close(answered)
+			return
+		}
+		if term > before {
+			s.stepDown()
+		}
+		s.fences = append(s.fences, func() {
+			f, err = s.fenced(term, seen)
+			close(answered)
+		})
+		s.answerFences()
+	})
+	if !ok {
+		return f, fault.E(op, fault.Unavailable, errStopped)
+	}
+	select {
+	case <-answered:
+		return f, err
+	case <-s.stopped:
+		return Fenced{}, fault.E(op, fault.Unavailable, errStopped)
+	case <-ctx.Done():
+		return Fenced{}, fault.E(op, fault.Timeout, ctx.Err())
+	}
+}
+
+func (s *Shard) fenced(term ident.Term, seen replica.Seen) (Fenced, error) {
+	if s.failed() {
+		return Fenced{}, fault.Errorf("fence", fault.Corrupt, "replica failed: %s", s.machine.Failure())
+	}
+	err := s.meta.Update(func(m *replica.Meta) {
+		m.Term, m.Instance, m.Clean = max(m.Term, term), s.o.Instance, false
+		if seen.Term > m.Seen.Term || seen.ModRevision > m.Seen.ModRevision {
+			m.Seen = seen
+		}
+	})
+	if err != nil {
+		s.fail(err)
+		return Fenced{}, err
+	}
+	m := s.meta.Get()
+	return Fenced{
+		Status: s.Status(), LastTerm: s.views.applied.Term, Lossy: m.Lossy, NowMS: s.o.Clock().Wall, Seen: m.Seen,
+	}, nil
+}
+
+var errStopped = errors.New("the shard is stopping")
+
+// Lead begins the term's reign; it is answered before the barrier is applied.
+func (s *Shard) Lead(ctx context.Context, term ident.Term, instance uint64, inSync []record.ReplicaID) (err error) {
+	ok := s.call(ctx, func() {
+		var begin bool
+		if begin, err = s.machine.Lead(term, instance); begin && err == nil {
+			s.beginTerm(term, inSync)
+		}
+	})
+	if !ok {
+		err = fault.E("lead", fault.Unavailable, errStopped)
+	}
+	return err
+}
+
+// Incarnation is which life of the replica this is.
+func (s *Shard) Incarnation() uint64 { return s.incarnation }
+
+// Status tells how the replica is, at once, also while it recovers.
+func (s *Shard) Status() Status {
+	st := *s.public.Load()
+	st.Start, st.End, st.Commit = s.commitlog.Start(), s.commitlog.End(), s.commitlog.Synced()
+	return st
+}
+
+// publish makes the owner's state visible to Status.
+func (s *Shard) publish() {
+	old := s.public.Load()
+	if old != nil && old.Term == s.machine.Term() && old.Role == s.machine.Role() && old.MaxID == s.views.maxID {
+		return
+	}
+	s.public.Store(&Status{
+		Shard: s.o.ID, Incarnation: s.incarnation, Term: s.machine.Term(), Role: s.machine.Role(),
+		Failure: s.machine.Failure(), MaxID: s.views.maxID,
+	})
+}
+
+// FailedStatus is that of a replica that could not even be opened.
+func FailedStatus(id ident.Shard, why string) Status {
+	return Status{Shard: id, Role: replica.Failed, Failure: why}
+}
+
+// Forget logs that a topic or group was deleted, if this log names it. The
+// node's metadata calls it for every deletion, and for every shard.
+func (s *Shard) Forget(kind record.ConfigKind, id uint64, revision int64) {
+	s.later(func() {
+		told, known := s.told[configKey{kind, id}]
+		if !known || told.deleted || !s.leads() {
+			return
+		}
+		s.tail.timeMS = s.now()
+		s.putConfig(kind, storeapi.Config{ID: id, Revision: max(revision, told.revision+1)}, true)
+	})
+}
+
+// ForgetMissing logs the deletion of every topic and group that this log names
+// and that no longer exists: it was deleted while nobody led here.
+func (s *Shard) ForgetMissing(exists func(record.ConfigKind, uint64) bool, revision int64) {
+	s.later(func() {
+		if !s.leads() {
+			return
+		}
+		for key, told := range s.told {
+			if !told.deleted && told.revision <= revision && !exists(key.kind, key.id) {
+				s.tail.timeMS = s.now()
+				s.putConfig(key.kind, storeapi.Config{ID: key.id, Revision: max(revision, told.revision+1)}, true)
+			}
+		}
+	})
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shard
+
+import (
+	"github.com/mansiomq/mansio/internal/storeapi"
+	"github.com/mansiomq/mansio/storenode/replica"
+	"github.com/mansiomq/mansio/storenode/view"
+)
+
+// stop ends the owner in good order: nothing new is taken, what is under way is
+// finished, then all views go into a checkpoint and the stop is marked clean.
+func (s *Shard) stop() error {
+	for _, op := range s.inbox.close() {
+		reply(op, storeapi.Unavailable, s.machine.Term(), nil)
+	}
+	for _, w := range s.parking.clear() {
+		reply(w.op, storeapi.Unavailable, s.machine.Term(), nil)
+	}
+	s.send()
+	for s.syncing != nil {
+		select {
+		case r := <-s.written:
+			s.landed(r)
+			s.send()
+		case f := <-s.calls:
+			f()
+		}
+	}
+	defer close(s.stopped)
+	if s.failed() {
+		return nil
+	}
+	sections, err := s.capture()
+	if err != nil {
+		return err
+	}
+	at, end := s.checkpointHead(), s.commitlog.End()
+	done := make(chan error, 1)
+	s.chores.put(func() {
+		err := view.WriteCheckpoint(s.o.FS, s.o.Dir, at, sections)
+		if err == nil {
+			err = s.meta.Update(func(m *replica.Meta) { m.Floor, m.Clean = end, true })
+		}
+		done <- err
+	})
+	for {
+		select {
+		case err := <-done:
+			return err
+		case f := <-s.calls:
+			f()
+		}
+	}
+}

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shard
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/mansiomq/mansio/internal/ident"
+	"github.com/mansiomq/mansio/internal/message"
+	"github.com/mansiomq/mansio/internal/storeapi"
+	"github.com/mansiomq/mansio/storenode/record"
+	"github.com/mansiomq/mansio/storenode/view/delivery"
+	"github.com/mansiomq/mansio/storenode/view/queue"
+)
+
+// takeMax bounds the messages of one Take, whatever it asks for.
+const takeMax = 1024
+
+// granting is a PopGrant on its way: what was selected, for whom.
+type granting struct {
+	op        *storeapi.Op
+	take      *storeapi.Take
+	selection *delivery.Selection
+}
+
+// sequenceTake leases what is visible now.
+func (s *Shard) sequenceTake(op *storeapi.Op, r *storeapi.Take) {
+	if r.Ticket != 0 {
+		s.followed(r.Ticket, false)
+	}
+	code := s.tell(op, record.ConfigTopic, uint64(r.Topic), op.TopicRevision)
+	if code == storeapi.OK {
+		code = s.tell(op, record.ConfigGroup, uint64(r.Group), op.GroupRevision)
+	}
+	if code != storeapi.OK {
+		reply(op, code, s.tail.term, nil)
+		return
+	}
+	if r.RegrantOnly || r.Max <= 0 {
+		reply(op, storeapi.None, s.tail.term, nil)
+		return
+	}
+	s.tellStart(r.Group, r.Topic)
+	now := s.tail.timeMS
+	key := delivery.Key{Group: r.Group, Topic: r.Topic}
+	if r.Client != "" {
+		s.subscriptions.Subscribed(key, r.Client, filterOf(&r.Filter), now)
+	}
+	req := s.selectRequest(key, filterOf(&r.Filter), min(r.Max, takeMax))
+	req.BytesMax = int64(r.BytesMax)
+	sel := s.selector.Select(req)
+	for sel.Empty() && sel.More {
+		sel = s.selector.Select(req)
+	}
+	if sel.Empty() {
+		reply(op, storeapi.None, s.tail.term, nil)
+		s.wake(place{r.Group, r.Topic})
+		return
+	}
+	grant := record.PopGrant{
+		Group: r.Group, Topic: r.Topic, Generation: sel.Generation, InvisibleMS: max(r.InvisibleMS, 0),
+		AttemptHash: r.AttemptHash, Items: sel.Items,
+	}
+	if r.AutoRenew {
+		grant.Owner = r.Client
+	}
+	s.putGrant(&grant, granting{op, r, sel})
+}
+
+// putGrant lays a PopGrant out; grants are applied in order, so a queue finds
+// what waits for one.
+func (s *Shard) putGrant(b *record.PopGrant, g granting) {
+	s.granting = append(s.granting, g)
+	s.scratch = b.Append(s.scratch[:0])
+	s.put(record.TypePopGrant, waiter{}, s.scratch)
+}
+
+// selectRequest describes the topic's queues on this shard to the selector. The
+// result is valid until the next call.
+func (s *Shard) selectRequest(key delivery.Key, f delivery.Filter, n int) *delivery.SelectRequest {
+	s.queueStates = s.queueStates[:0]
+	for q := range s.views.queues.QueuesOf(key.Topic) {
+		s.queueStates = append(s.queueStates, delivery.QueueState{ID: q.Queue, Min: q.Min, Next: q.Next})
+	}
+	slices.SortFunc(s.queueStates, func(a, b delivery.QueueState) int { return cmp.Compare(a.ID, b.ID) })
+	return &delivery.SelectRequest{
+		Key: key, Max: n, Filter: f, Audience: s.subscriptions.Audience(key, s.tail.timeMS), NowMS: s.tail.timeMS,
+		Queues: s.queueStates,
+		First: func(q ident.Queue, rule delivery.Start) ident.Offset {
+			return s.startOffset(key, q, rule)
+		},
+		Postings: func(q ident.Queue, from ident.Offset, dst []delivery.Posting) int {
+			return s.postings(key.Topic, q, from, dst)
+		},
+		InFlightMax: int(s.views.groups[key.Group].GetInFlightMax()),
+	}
+}
+
+// startOffset is where a group begins in a queue that it has never read.
+func (s *Shard) startOffset(key delivery.Key, q ident.Queue, rule delivery.Start) ident.Offset {
+	minimum, next := s.views.queues.Min(key.Topic, q), s.views.queues.Next(key.Topic, q)
+	if rule.Kind == record.StartEarliest || s.views.createdAfter(key.Topic, q, rule.Revision) {
+		return minimum
+	}
+	at, ok, err := s.archive.OffsetAtTime(key.Topic, q, rule.TimeMS)
+	if err != nil {
+		s.fail(err)
+		return next
+	}
+	if !ok {
+		at, ok = s.views.queues.OffsetAtTime(key.Topic, q, rule.TimeMS)
+	}
+	if !ok {
+		return next
+	}
+	return max(at, minimum)
+}
+
+// createdAfter reports whether the queue came to be after that revision of the
+// metadata: then a group that subscribed before reads all of it.
+func (v *views) createdAfter(t ident.Topic, q ident.Queue, revision uint64) bool {
+	queues := v.topics[t].GetQueues()
+	return uint64(q) < uint64(len(queues)) && uint64(queues[q].GetCreatedRevision()) > revision //nolint:gosec // revisions are positive
+}
+
+// postings reads tag hashes and sizes for a selection that needs them.
+func (s *Shard) postings(t ident.Topic, q ident.Queue, from ident.Offset, dst []delivery.Posting) int {
+	s.postingRow = slices.Grow(s.postingRow[:0], len(dst))[:len(dst)]
+	n := s.views.queues.ActiveRange(t, q, from, s.postingRow)
+	if n == 0 {
+		var err error
+		if n, err = s.archive.Read(t, q, from, s.postingRow); err != nil {
+			s.fail(err)
+			return 0
+		}
+	}
+	for i, p := range s.postingRow[:n] {
+		dst[i] = delivery.Posting{TagHash: p.TagHash, Bytes: p.Bytes}
+	}
+	return n
+}
+
+// filterOf translates a filter to hashes.
+func filterOf(f *storeapi.Filter) delivery.Filter {
+	if f.Kind == storeapi.FilterAll {
+		return delivery.Filter{}
+	}
+	hashes := make([]uint32, len(f.Tags))
+	for i, tag := range f.Tags {
+		hashes[i] = ident.Hash32(tag)
+	}
+	return delivery.TagFilter(hashes...)
+}
+
+// appliedGrant sends the bodies of what a PopGrant leased to its receive.
+func (s *Shard) appliedGrant(h *record.Header, out *outcome) {
+	if len(s.granting) == 0 {
+		return // applied in recovery
+	}
+	g := s.granting[0]
+	s.granting[0] = granting{}
+	s.granting = s.granting[1:]
+	s.selector.Applied(g.selection)
+	if g.op == nil {
+		return
+	}
+	if len(out.grant.Granted) == 0 {
+		reply(g.op, storeapi.None, s.tail.term, nil)
+		return
+	}
+	d := &deliver{
+		s: s, op: g.op, take: g.take, term: h.Term,
+		result: storeapi.TakeResult{
+			Grant: h.LSN, Term: h.Term, Generation: out.popped.Generation, DueMS: h.TimeMS + out.popped.InvisibleMS,
+			Messages: make([]storeapi.Taken, len(out.grant.Granted)),
+		},
+		places: make([]queue.Posting, len(out.grant.Granted)),
+	}
+	for i, got := range out.grant.Granted {
+		d.result.Messages[i] = storeapi.Taken{Queue: got.Queue, Offset: got.Offset, Attempt: int32(got.Attempts)} //nolint:gosec // ≤ 255
+		d.places[i], _ = s.views.queues.Active(out.popped.Topic, got.Queue, got.Offset)
+	}
+	s.o.Counts.Leased.Add(uint64(len(out.grant.Granted)))
+	s.read(d.run)
+	s.wake(place{out.popped.Group, out.popped.Topic})
+}
+
+// deliver reads the bodies of one grant, away from the owner goroutine.
+type deliver struct {
+	s      *Shard
+	op     *storeapi.Op
+	take   *storeapi.Take
+	term   ident.Term
+	result storeapi.TakeResult
+	places []queue.Posting // LSN 0: in a sealed segment
+}
+
+func (d *deliver) run() {
+	kept := d.result.Messages[:0]
+	var back []storeapi.SettleItem
+	size := 0
+	for i := range d.result.Messages {
+		m := d.result.Messages[i]
+		stored, err := d.s.stored(d.take.Topic, m.Queue, m.Offset, d.places[i])
+		switch {
+		case err != nil:
+			d.s.unreadable(err)
+			continue // retention took it meanwhile, or the replica has failed
+		case !wants(&d.take.Filter, stored.payload),
+			len(kept) > 0 && d.take.BytesMax > 0 && size+len(stored.payload) > d.take.BytesMax:
+			back = append(back, d.release(&m))
+			continue
+		}
+		m.Payload, m.StoreMS = stored.payload, stored.timeMS
+		size += len(m.Payload)
+		kept = append(kept, m)
+	}
+	if len(back) > 0 {
+		d.s.Submit([]*storeapi.Op{{
+			Shard: d.s.o.ID, Request: &storeapi.Settle{Items: back}, Done: func(storeapi.Reply) {},
+		}})
+	}
+	d.result.Messages = kept
+	code := storeapi.OK
+	if len(kept) == 0 {
+		code = storeapi.None
+	}
+	reply(d.op, code, d.term, &d.result)
+}
+
+// release gives one message of the grant back: it did not fit, or its tag only
+// has the hash of a wanted one.
+func (d *deliver) release(m *storeapi.Taken) storeapi.SettleItem {
+	return storeapi.SettleItem{
+		Delivery: storeapi.Delivery{
+			Group: d.take.Group, Topic: d.take.Topic, Generation: d.result.Generation, Queue: m.Queue, Offset: m.Offset,
+			Term: d.result.Term, Grant: d.result.Grant,
+		},
+		Verdict: storeapi.Release, NoCount: true,
+	}
+}
+
+// wants compares the tag's text: hashes only find.
+func wants(f *storeapi.Filter, p message.Payload) bool {
+	if f.Kind == storeapi.FilterAll {
+		return true
+	}
+	tag, ok := message.Text(p.Sys(), message.FieldTag)
+	return ok && slices.Contains(f.Tags, tag)
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shard
+
+import (
+	"github.com/mansiomq/mansio/internal/ident"
+	"github.com/mansiomq/mansio/internal/storeapi"
+	"github.com/mansiomq/mansio/storenode/record"
+	"github.com/mansiomq/mansio/storenode/view/delivery"
+)
+
+// ticketsMax bounds the Readys of one place under way at once: each of them
+// takes a batch, and when it does the next waiter is looked at.
+const ticketsMax = 4
+
+// park lets a receive wait; it is answered at once if there is something.
+func (s *Shard) park(op *storeapi.Op, r *storeapi.Park) {
+	if _, known := s.views.topics[r.Topic]; !known && s.told[configKey{record.ConfigTopic, uint64(r.Topic)}].deleted {
+		reply(op, storeapi.TopicNotFound, s.tail.term, nil)
+		return
+	}
+	if r.Client != "" {
+		s.subscriptions.Subscribed(delivery.Key{Group: r.Group, Topic: r.Topic}, r.Client, filterOf(&r.Filter), s.tail.timeMS)
+	}
+	if code := s.parking.add(op, r); code != storeapi.OK {
+		reply(op, code, s.tail.term, nil)
+		return
+	}
+	s.wake(place{r.Group, r.Topic})
+}
+
+// wakeTopic looks after the receives of every group that wait for a topic.
+func (s *Shard) wakeTopic(t ident.Topic) {
+	groups := s.parking.byTopic[t]
+	for i := len(groups) - 1; i >= 0; i-- { // a place may go away under way
+		s.wake(place{groups[i], t})
+	}
+}
+
+// wake calls waiting receives of a place as long as there is something for
+// them: the longest waiting first, passing over those whose filter has nothing.
+func (s *Shard) wake(at place) {
+	for s.parking.out[at] < ticketsMax {
+		tried := map[uint64]bool(nil)
+		w := s.parking.first(at, func(w *parked) bool {
+			f := filterOf(&w.park.Filter)
+			if nothing, known := tried[f.Key()]; known {
+				return !nothing
+			}
+			ready := s.matchable(at, f)
+			if !ready {
+				if tried == nil {
+					tried = map[uint64]bool{}
+				}
+				tried[f.Key()] = true
+			}
+			return ready
+		})
+		if w == nil {
+			return
+		}
+		reply(w.op, storeapi.Ready, s.tail.term, &storeapi.ReadyResult{Ticket: s.parking.issue(w, s.o.Clock().Mono)})
+		if s.parking.out[at] > 0 && !s.plenty(at) {
+			return
+		}
+	}
+}
+
+// plenty reports whether more than one receive's worth is waiting, so that
+// several may be called at once.
+func (s *Shard) plenty(at place) bool {
+	key := delivery.Key{Group: at.group, Topic: at.topic}
+	return s.views.progress(key).ready > uint64(s.parking.out[at])*batchTypical //nolint:gosec // a small count
+}
+
+// batchTypical is what official clients ask for at once.
+const batchTypical = 32
+
+// matchable reports whether a Take with that filter would lease something, and
+// logs a skip when far too much lies before it that nobody wants.
+func (s *Shard) matchable(at place, f delivery.Filter) bool {
+	key := delivery.Key{Group: at.group, Topic: at.topic}
+	for {
+		m := s.selector.Matchable(s.selectRequest(key, f, 1))
+		if m.Skip {
+			s.skip(key, f)
+		}
+		if !m.More {
+			return m.Ready
+		}
+	}
+}
+
+// skip logs that offsets which no subscription wants are done.
+func (s *Shard) skip(key delivery.Key, f delivery.Filter) {
+	sel := s.selector.Select(s.selectRequest(key, f, 0))
+	if sel.Empty() {
+		return
+	}
+	s.putGrant(&record.PopGrant{Group: key.Group, Topic: key.Topic, Generation: sel.Generation, Items: sel.Items}, granting{selection: sel})
+}
+
+// followed ends a ticket; one that was declined wakes the next waiter.
+func (s *Shard) followed(ticket uint64, declined bool) {
+	if t, ok := s.parking.answered(ticket); ok && declined {
+		s.wake(t.place)
+	}
+}
