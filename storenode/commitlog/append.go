@@ -92,6 +92,7 @@ func (l *Log) publish(block []byte, last *record.Header) {
 	l.tail.CRC, l.tail.Term, l.tail.TimeMS = last.CRC, last.Term, last.TimeMS
 	l.sealed = last.Type == record.TypeSeal
 	l.tail.Sealed = l.sealed
+	l.wanted = 0
 	l.end.Store(uint64(last.End()))
 	if l.aheadLocked() <= l.prepareLow() {
 		l.nudge()
@@ -105,6 +106,10 @@ func (l *Log) publish(block []byte, last *record.Header) {
 func (l *Log) Room() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.roomLocked()
+}
+
+func (l *Log) roomLocked() int64 {
 	if l.sealed {
 		return l.o.SegmentBytes - SealReserve
 	}
@@ -192,7 +197,7 @@ func (l *Log) tryRoom(use Use, need int64) (done bool, wait <-chan struct{}, err
 		a, name := l.pickNextLocked(use, need)
 		if a == nil {
 			defer l.mu.Unlock()
-			return l.stuckLocked()
+			return l.stuckLocked(need)
 		}
 		l.mu.Unlock()
 		return true, nil, l.roll(a, name)
@@ -216,14 +221,15 @@ func (l *Log) tryRoom(use Use, need int64) (done bool, wait <-chan struct{}, err
 	if used+need <= limit {
 		return true, nil, nil
 	}
-	return l.stuckLocked()
+	return l.stuckLocked(need)
 }
 
-func (l *Log) stuckLocked() (bool, <-chan struct{}, error) {
+func (l *Log) stuckLocked(need int64) (bool, <-chan struct{}, error) {
 	if l.space.Full {
 		return false, nil, fault.Errorf("commitlog.Append", fault.DiskFull, "no block can be prepared, %d bytes free",
 			l.space.FreeBytes)
 	}
+	l.wanted = max(l.wanted, need)
 	if l.changed == nil {
 		l.changed = make(chan struct{})
 	}

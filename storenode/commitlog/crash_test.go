@@ -267,7 +267,7 @@ func seeds(t *testing.T, quick uint64) uint64 {
 		must(t, err)
 		return n
 	}
-	return quick
+	return quick / thin
 }
 
 // What was synced is there after any crash, and what is there was appended: no

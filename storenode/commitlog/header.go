@@ -106,7 +106,8 @@ func decodeHeader(b []byte) (header, error) {
 		TimeMS: int64(le.Uint64(b[offPrevTime:])), //nolint:gosec // two's complement is the format
 	}
 	n := le.Uint32(b[offTerms:])
-	if n > termsMax || h.capacity < 0 || h.base < FirstLSN || h.base%8 != 0 || le.Uint32(b[offFlags:]) > flagSpare {
+	if n > termsMax || h.capacity < 0 || h.base < FirstLSN || h.base%8 != 0 || le.Uint64(b[offFlags:]) > flagSpare ||
+		!allZero(b[offTermList+16*int(min(n, termsMax)):offCRC]) {
 		return h, errors.New("segment header: impossible values")
 	}
 	for i := range int(n) {

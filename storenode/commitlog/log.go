@@ -47,6 +47,7 @@ type Log struct {
 	retired   segments // trimmed, not yet given to the pool; oldest first
 	space     Space
 	retry     bool          // a full disk may be tried again
+	wanted    int64         // bytes that somebody waits for
 	changed   chan struct{} // closed when preparation progressed; nil: nobody waits
 
 	wake chan struct{} // tells Run that there may be work

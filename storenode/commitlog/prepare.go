@@ -79,6 +79,12 @@ func (l *Log) nudge() {
 // preparation goes on.
 func (l *Log) prepareLow() int64 { return l.o.PrepareBytes - min(prepareStepBytes, l.o.PrepareBytes/4) }
 
+// lowLocked says whether blocks must be prepared, for what comes or for who
+// waits.
+func (l *Log) lowLocked() bool {
+	return l.aheadLocked() <= l.prepareLow() || l.preparedLocked() < l.wanted
+}
+
 // aheadLocked is how many prepared bytes stand ready, in the active segment and
 // the next one.
 func (l *Log) aheadLocked() int64 {
@@ -120,7 +126,7 @@ func (l *Log) choose() (a *area, upTo int64, err error) {
 		return nil, 0, nil
 	}
 	l.retry = false
-	low := l.aheadLocked() <= l.prepareLow()
+	low := l.lowLocked()
 	active, next, spare := l.active().area, l.next, l.spare
 	fillActive := !l.sealed && active.prepared < active.capacity
 	l.mu.Unlock()
@@ -229,16 +235,18 @@ func (l *Log) progressLocked() {
 	}
 }
 
-// WaitPrepared returns when Append takes n bytes without waiting, and with
-// fault.DiskFull when the disk is too full for that.
+// WaitPrepared returns when Append takes n bytes without waiting, or as many as
+// the active segment has room for; with fault.DiskFull when the disk is too full
+// for that.
 func (l *Log) WaitPrepared(ctx context.Context, n int64) error {
 	for {
 		l.mu.Lock()
-		if l.preparedLocked() >= n {
+		want := min(n, l.roomLocked())
+		if l.preparedLocked() >= want {
 			l.mu.Unlock()
 			return nil
 		}
-		_, wait, err := l.stuckLocked()
+		_, wait, err := l.stuckLocked(want)
 		l.mu.Unlock()
 		if err != nil {
 			return err

@@ -42,7 +42,11 @@ func (l *Log) Read(lsn ident.LSN, buf []byte) (record.Entry, []byte, error) {
 }
 
 func (l *Log) read(lsn ident.LSN, buf []byte) (record.Entry, []byte, error) {
-	n, err := l.fetch(buf, lsn)
+	buf, n, ok := l.ring.entry(buf, lsn)
+	var err error
+	if !ok {
+		n, err = l.fetch(buf, lsn)
+	}
 	if err != nil {
 		return record.Entry{}, buf, err
 	}
@@ -72,12 +76,9 @@ func (l *Log) read(lsn ident.LSN, buf []byte) (record.Entry, []byte, error) {
 	return e, buf, nil
 }
 
-// fetch reads bytes at lsn from the ring, or else from the segment that holds
-// it, never from beyond End.
+// fetch reads bytes at lsn from the segment that holds it, never from beyond
+// End.
 func (l *Log) fetch(b []byte, lsn ident.LSN) (int, error) {
-	if n := l.ring.get(b, lsn); n > 0 {
-		return n, nil
-	}
 	list := *l.segs.Load()
 	i := list.find(lsn)
 	if i < 0 {

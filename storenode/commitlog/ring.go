@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mansiomq/mansio/internal/ident"
+	"github.com/mansiomq/mansio/storenode/record"
 )
 
 // ring holds the newest bytes of the log in memory that the garbage collector
@@ -70,22 +71,30 @@ func (r *ring) put(b []byte, lsn ident.LSN) {
 	r.high.Store(end)
 }
 
-// get fills b with the bytes at lsn, or as many as there are; 0 when the first
-// one is not in the ring.
-func (r *ring) get(b []byte, lsn ident.LSN) int {
+// entry copies the whole entry at lsn, with its padding, into buf, which it
+// grows if need be. ok is false when the ring does not hold the entry.
+func (r *ring) entry(buf []byte, lsn ident.LSN) (out []byte, n int, ok bool) {
 	if r == nil {
-		return 0
+		return buf, 0, false
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	if r.buf == nil || uint64(lsn) < r.low.Load() || uint64(lsn) >= r.high.Load() {
-		return 0
+	high := r.high.Load()
+	if r.buf == nil || uint64(lsn) < r.low.Load() || uint64(lsn) >= high || lsn%record.Align != 0 {
+		return buf, 0, false
 	}
-	b = b[:min(uint64(len(b)), r.high.Load()-uint64(lsn))]
 	at := int(uint64(lsn) % uint64(len(r.buf))) //nolint:gosec // below size
-	n := copy(b, r.buf[at:])
-	copy(b[n:], r.buf)
-	return len(b)
+	size, err := record.PeekLen(r.buf[at:])     // aligned, so the length does not wrap
+	n = record.Padded(size)
+	if err != nil || uint64(n) > high-uint64(lsn) {
+		return buf, 0, false
+	}
+	if n > len(buf) {
+		buf = make([]byte, n)
+	}
+	head := copy(buf[:n], r.buf[at:])
+	copy(buf[head:n], r.buf)
+	return buf, n, true
 }
 
 // close unmaps the ring once no reader is in it.
