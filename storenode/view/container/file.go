@@ -63,7 +63,8 @@ func (g *guarded) close() error {
 	return g.f.Close()
 }
 
-func notExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+// NotExist reports whether an error says that there is no such file.
+func NotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
 // Open opens dir/name, which must be of that kind, and checks everything but the
 // sections' bytes. No such file: fault.NotFound. Damaged: fault.Corrupt. Of a
@@ -72,7 +73,7 @@ func Open(fsys disk.FS, dir, name string, kind Kind) (*File, error) {
 	const op = "container.Open"
 	path := filepath.Join(dir, name)
 	f, err := fsys.Open(path, disk.ReadOnly)
-	if notExist(err) {
+	if NotExist(err) {
 		return nil, fault.E(op, fault.NotFound, err)
 	}
 	if err != nil {
@@ -200,7 +201,7 @@ func (c *File) Verify() error {
 	if err != nil {
 		return fault.E("container.Verify", fault.Other, err)
 	}
-	buf := make([]byte, verifyChunk)
+	buf := make([]byte, min(verifyChunk, size))
 	end := int64(headStart + len(c.head) + 4)
 	for _, p := range c.sections {
 		if err := c.verifySection(p, end, buf); err != nil {

@@ -64,7 +64,7 @@ func Write(fs disk.FS, dir, name string, kind Kind, head []byte, sections []Sect
 
 // dropTemp removes what a failed write left, to give its space back.
 func dropTemp(fs disk.FS, tmp string) error {
-	if err := fs.Remove(tmp); err != nil && !notExist(err) {
+	if err := fs.Remove(tmp); err != nil && !NotExist(err) {
 		return err
 	}
 	return nil

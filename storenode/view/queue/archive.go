@@ -21,9 +21,13 @@ func (a *Archive) Add(s Source) { a.sources.Insert(s) }
 // false when the segment was retired meanwhile.
 func (a *Archive) Replace(s Source) (Source, bool) { return a.sources.Replace(s) }
 
-// Retire removes the segments that end at or below newStart and returns them,
-// oldest first. Readers that hold a snapshot may still be reading them.
+// Retire removes the segments that end at or below newStart, closes their files
+// and returns them, oldest first. A reader that still holds one of them is told
+// fault.NotFound.
 func (a *Archive) Retire(newStart ident.LSN) []Source { return a.sources.Retire(newStart) }
+
+// Close closes all files and empties the archive.
+func (a *Archive) Close() { a.sources.Close() }
 
 // Sources is a snapshot of all sealed segments, oldest first. It is shared and
 // must not be changed.

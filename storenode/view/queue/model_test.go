@@ -97,7 +97,7 @@ func (s *stage) seal(t *rapid.T) {
 // store writes a run and opens it again.
 func store(t interface{ Fatal(...any) }, run *Run) *Stored {
 	queues, times := sections(t, run)
-	got, err := Open(section(queues), section(times))
+	got, err := Open(section(queues), section(times), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

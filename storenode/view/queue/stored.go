@@ -20,6 +20,7 @@ import (
 // memory it keeps 28 bytes per 128 queues, 4 per 256 postings and 12 per 256
 // samples of the time table. All methods may be called concurrently.
 type Stored struct {
+	file     io.Closer
 	seg      sealed.Segment
 	postings flat.Pages
 	spans    flat.Pages
@@ -32,9 +33,10 @@ type Stored struct {
 
 // Open makes a Stored of the two sections that a Run wrote. It reads their
 // tails; pages are checked when they are read. Damaged bytes are fault.Corrupt.
-func Open(queues, times *io.SectionReader) (*Stored, error) {
+// Close will close file, which may be nil.
+func Open(queues, times *io.SectionReader, file io.Closer) (*Stored, error) {
 	const op = "queue.Open"
-	s := &Stored{}
+	s := &Stored{file: file}
 	if err := s.openQueues(queues); err != nil {
 		return nil, edge(op, err)
 	}
@@ -271,6 +273,15 @@ func (s *Stored) sinceIn(page int, timeMS int64) (ident.LSN, bool, error) {
 		}
 	}
 	return 0, false, d.Err("a page of times")
+}
+
+// Close closes the file: reads that come later fail with fault.NotFound. It
+// waits for reads that are under way.
+func (s *Stored) Close() error {
+	if s.file == nil {
+		return nil
+	}
+	return s.file.Close()
 }
 
 // Postings is the number of postings.

@@ -4,15 +4,15 @@
 // run per segment, for readers that are not the shard's owner.
 //
 // An Archive is a list of runs in log order. Readers take a snapshot, which
-// never changes; writers replace the list as a whole. A run that a reader still
-// uses may have left the archive: whoever retires runs keeps what they read
-// from usable until it answers errors that readers understand.
+// never changes; writers replace the list as a whole. A run that leaves the
+// archive is closed if it has a file.
 //
 // Invariant: runs neither overlap nor go backward; gaps are allowed, since a run
 // can be missing until it is rebuilt.
 package sealed
 
 import (
+	"io"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -83,8 +83,10 @@ func (a *Archive[R]) Replace(r R) (old R, ok bool) {
 	return old, true
 }
 
-// Retire removes the runs that end at or below newStart and returns them,
-// oldest first.
+// Retire removes the runs that end at or below newStart, closes those that have
+// a file, and returns them, oldest first. Closing waits for reads that are under
+// way; a reader that comes later with an old snapshot is told fault.NotFound by
+// the run.
 func (a *Archive[R]) Retire(newStart ident.LSN) []R {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -95,5 +97,26 @@ func (a *Archive[R]) Retire(newStart ident.LSN) []R {
 	}
 	runs := slices.Clone(all[n:])
 	a.runs.Store(&runs)
+	for _, r := range all[:n] {
+		closeRun(r)
+	}
 	return all[:n:n]
+}
+
+// Close closes all runs that have a file and empties the archive.
+func (a *Archive[R]) Close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, r := range a.Snapshot() {
+		closeRun(r)
+	}
+	a.runs.Store(nil)
+}
+
+// closeRun closes a run's file. It was only read: closing it cannot lose
+// anything, so an error has nothing to tell.
+func closeRun[R Run](r R) {
+	if c, ok := any(r).(io.Closer); ok {
+		_ = c.Close()
+	}
 }
