@@ -17,6 +17,7 @@ import (
 	replicav1 "github.com/mansiomq/mansio/proto/mansio/replica/v1"
 	"github.com/mansiomq/mansio/storenode/clock"
 	"github.com/mansiomq/mansio/storenode/disk"
+	"github.com/mansiomq/mansio/storenode/replica"
 	"github.com/mansiomq/mansio/storenode/shard"
 )
 
@@ -134,12 +135,20 @@ func (n *Node) Submit(ops []*storeapi.Op) {
 	}
 }
 
-// Ready says why the node can't serve yet; nil when it has joined its cluster.
+// Ready says why the node can't serve yet; nil when it has joined its cluster
+// and each of its replicas has come up: leads, or waits for another that does,
+// or has failed, which waiting does not mend.
 func (n *Node) Ready() error {
 	n.mu.RLock()
-	defer n.mu.RUnlock()
-	if n.mu.node == 0 {
+	joined := n.mu.node != 0
+	n.mu.RUnlock()
+	if !joined {
 		return fault.Errorf("store node", fault.Unavailable, "has not joined a cluster yet")
+	}
+	for _, h := range n.all() {
+		if role := h.status().Role; role != replica.Leader && role != replica.Failed {
+			return fault.Errorf("store node", fault.Unavailable, "shard %d is %v", h.id, role)
+		}
 	}
 	return nil
 }

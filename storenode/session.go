@@ -54,7 +54,11 @@ func (n *Node) session(ctx context.Context) error {
 	return nil
 }
 
-func (n *Node) joinedNow() bool { return n.Ready() == nil }
+func (n *Node) joinedNow() bool {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.mu.node != 0
+}
 
 // attend is one session, until its stream ends.
 func (n *Node) attend(parent context.Context, c grpc.ClientConnInterface) error {

@@ -80,9 +80,17 @@ func begin(t testing.TB, d *disk.Memory, offset int64) *life {
 }
 
 func beginOn(t testing.TB, d disk.FS, dir string, offset, segmentBytes int64) *life {
+	return beginWith(t, d, dir, offset, segmentBytes, nil)
+}
+
+// beginWith is beginOn with another clock than the life's own.
+func beginWith(t testing.TB, d disk.FS, dir string, offset, segmentBytes int64, source clock.Source) *life {
 	l := &life{t: t, disk: d, dir: dir, size: segmentBytes, ended: make(chan error, 1)}
 	l.offset.Store(offset)
 	o := l.options()
+	if source != nil {
+		o.Clock = source
+	}
 	if _, _, err := replica.LoadMeta(d, dir); err != nil {
 		if err := Create(o, 5); err != nil {
 			t.Fatal(err)
@@ -93,7 +101,7 @@ func beginOn(t testing.TB, d disk.FS, dir string, offset, segmentBytes int64) *l
 		t.Fatal(err)
 	}
 	var ctx context.Context
-	ctx, l.cancel = context.WithCancel(t.Context())
+	ctx, l.cancel = context.WithCancel(context.WithoutCancel(t.Context()))
 	l.shard = s
 	go func() { l.ended <- s.Run(ctx) }()
 	l.term = s.Status().Term + 1

@@ -19,7 +19,7 @@ func (s *Shard) beginTerm(term ident.Term, inSync []record.ReplicaID) {
 	body := record.TermStart{InSync: inSync, PrevEnd: s.tail.end}
 	s.scratch = body.Append(s.scratch[:0])
 	s.put(record.TypeTermStart, waiter{}, s.scratch)
-	s.logger.Info("leads after the barrier", "term", term, "role", s.machine.Role(), "log_end", s.tail.end)
+	s.logger.Info("leads after the barrier", "term", term, "role", s.machine.Role().String(), "log_end", s.tail.end)
 }
 
 // lead begins to serve: the barrier has been applied.
@@ -32,7 +32,7 @@ func (s *Shard) lead(term ident.Term) {
 	s.selector.Reset()
 	s.subscriptions = delivery.NewSubscriptions(s.tail.timeMS)
 	s.renewedMS = s.o.Clock().Mono
-	s.logger.Info("leads", "term", term, "role", s.machine.Role())
+	s.logger.Info("leads", "term", term, "role", s.machine.Role().String())
 }
 
 // stepDown ends leadership: whoever waits is told that another one may lead.
@@ -53,7 +53,7 @@ func (s *Shard) fail(cause error) {
 		return
 	}
 	s.machine.Fail(cause.Error())
-	s.logger.Error("replica failed", "error", cause, "role", s.machine.Role())
+	s.logger.Error("replica failed", "error", cause, "role", s.machine.Role().String())
 	s.stepDown()
 	s.abandon(s.syncing)
 	s.abandon(s.filling)

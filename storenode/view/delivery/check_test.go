@@ -13,20 +13,20 @@ import (
 
 var emptyIsNil = cmpopts.EquateEmpty()
 
-type place2 struct {
+type spot struct {
 	queue  ident.Queue
 	offset ident.Offset
 }
 
 // promises is what selections in the log hold of one pair.
 type promises struct {
-	offsets map[place2]bool
+	offsets map[spot]bool
 	next    map[ident.Queue]ident.Offset
 	leases  int
 }
 
 func (mc *machine) promised(k Key) promises {
-	p := promises{offsets: map[place2]bool{}, next: map[ident.Queue]ident.Offset{}}
+	p := promises{offsets: map[spot]bool{}, next: map[ident.Queue]ident.Offset{}}
 	g, _, _ := mc.d.Opened(k)
 	for i := range mc.log {
 		sel := mc.log[i].selection
@@ -38,7 +38,7 @@ func (mc *machine) promised(k Key) promises {
 			for _, r := range it.Runs {
 				for range r.Count {
 					if r.Kind != record.RunPass {
-						p.offsets[place2{it.Queue, at}] = true
+						p.offsets[spot{it.Queue, at}] = true
 					}
 					at++
 				}
@@ -53,7 +53,7 @@ func (mc *machine) promised(k Key) promises {
 // free reports whether a receive with the filter may get the offset.
 func (mc *machine) free(k Key, q ident.Queue, o ident.Offset, f Filter, p *promises) bool {
 	tags := mc.queues[topicQueue{k.Topic, q}].tags
-	if p.offsets[place2{q, o}] || !f.Wants(tags[o]) {
+	if p.offsets[spot{q, o}] || !f.Wants(tags[o]) {
 		return false
 	}
 	l := mc.m.lookup(k, q, o)
@@ -91,7 +91,8 @@ func (mc *machine) checkSelection(t *rapid.T, req *SelectRequest, sel *Selection
 		at := it.First
 		for _, r := range it.Runs {
 			for range r.Count {
-				mc.checkRun(t, req, it.Queue, at, r.Kind, &p)
+				mc.checkRun(t, req, spot{it.Queue, at}, r.Kind, &p)
+				mc.counts[[...]string{"lease", "skip", "pass"}[r.Kind]]++
 				if r.Kind == record.RunLease {
 					pick := sel.Picks[picked]
 					want := 1
@@ -104,7 +105,7 @@ func (mc *machine) checkSelection(t *rapid.T, req *SelectRequest, sel *Selection
 					picked++
 				}
 				if r.Kind != record.RunPass {
-					p.offsets[place2{it.Queue, at}] = true
+					p.offsets[spot{it.Queue, at}] = true
 				}
 				at++
 			}
@@ -120,7 +121,8 @@ func (mc *machine) checkSelection(t *rapid.T, req *SelectRequest, sel *Selection
 	}
 }
 
-func (mc *machine) checkRun(t *rapid.T, req *SelectRequest, q ident.Queue, o ident.Offset, kind record.RunKind, p *promises) {
+func (mc *machine) checkRun(t *rapid.T, req *SelectRequest, at spot, kind record.RunKind, p *promises) {
+	q, o := at.queue, at.offset
 	switch kind {
 	case record.RunLease:
 		if !mc.free(req.Key, q, o, req.Filter, p) {
@@ -147,7 +149,7 @@ func (mc *machine) checkNothingLeft(t *rapid.T, req *SelectRequest, p *promises)
 	all := 0
 	for q := range ident.Queue(testQueues) {
 		for o := range mc.queues[topicQueue{k.Topic, q}].tags {
-			at := place2{q, ident.Offset(o)} //nolint:gosec // small
+			at := spot{q, ident.Offset(o)} //nolint:gosec // small
 			l := mc.m.lookup(k, q, at.offset)
 			if l.Phase == Live || p.offsets[at] && l.Phase != Done {
 				inQueue[q]++
@@ -294,7 +296,7 @@ func (mc *machine) checkNextDue(t *rapid.T) {
 		for id, q := range mc.m.pairs[k].queues {
 			for o := range q.offsets {
 				l := mc.m.lookup(k, id, o)
-				if l.Phase != Live || l.DueMS <= mc.nowMS || p.offsets[place2{id, o}] {
+				if l.Phase != Live || l.DueMS <= mc.nowMS || p.offsets[spot{id, o}] {
 					continue
 				}
 				if !any || next > l.DueMS {

@@ -17,7 +17,7 @@ import (
 const (
 	testGroups = 2
 	testTopics = 2
-	testQueues = 3
+	testQueues = 2
 	testTags   = 3
 )
 
@@ -148,6 +148,9 @@ func (mc *machine) restoreFollower(t *rapid.T) {
 }
 
 func (mc *machine) key(t *rapid.T) Key {
+	if rapid.IntRange(0, 9).Draw(t, "elsewhere") > 0 {
+		return Key{1, 1} // the more happens in one place, the deeper it gets
+	}
 	return Key{
 		ident.Group(rapid.Uint64Range(1, testGroups).Draw(t, "group")),
 		ident.Topic(rapid.Uint64Range(1, testTopics).Draw(t, "topic")),
@@ -155,10 +158,11 @@ func (mc *machine) key(t *rapid.T) Key {
 }
 
 func (mc *machine) topicQueue(t *rapid.T) topicQueue {
-	return topicQueue{
-		ident.Topic(rapid.Uint64Range(1, testTopics).Draw(t, "topic")),
-		ident.Queue(rapid.Uint64Range(0, testQueues-1).Draw(t, "queue")),
+	at := topicQueue{1, ident.Queue(rapid.Uint64Range(0, testQueues-1).Draw(t, "queue"))}
+	if rapid.IntRange(0, 9).Draw(t, "elsewhere") == 0 {
+		at.topic = 2
 	}
+	return at
 }
 
 func (mc *machine) request(k Key, f Filter, n int) *SelectRequest {
@@ -528,37 +532,107 @@ func (mc *machine) subscribe(t *rapid.T) {
 }
 
 func (mc *machine) passTime(t *rapid.T) {
-	mc.nowMS += rapid.SampledFrom([]int64{1, 10, 100, 1000, 20_000, 70_000, LeaseCapMS, epochAgeMaxMS + 5}).Draw(t, "passes")
+	mc.nowMS += rapid.SampledFrom([]int64{
+		1, 10, 20, 50, 70, 100, 200, 1000, 20_000, 70_000, LeaseCapMS, epochAgeMaxMS + 5,
+	}).Draw(t, "passes")
 }
 
-// TestFoldAndSelectorAgainstModel: P1 to P5, P7, what is selected is free, what
-// is left is not, nobody sleeps while there is something for him, and restore =
-// live.
-func TestFoldAndSelectorAgainstModel(t *testing.T) {
+// rawGrant is a PopGrant that no Selector would choose: apply must hold P1 to
+// P5 whatever comes.
+func (mc *machine) rawGrant(t *rapid.T) {
+	k := mc.key(t)
+	g, _, _ := mc.d.Opened(k)
+	b := record.PopGrant{
+		Group: k.Group, Topic: k.Topic, Generation: g, InvisibleMS: rapid.Int64Range(0, 200).Draw(t, "invisible"),
+	}
+	if rapid.IntRange(0, 9).Draw(t, "stale") == 0 {
+		b.Generation++
+	}
+	if rapid.IntRange(0, 2).Draw(t, "renewed") == 0 {
+		b.Owner = rapid.SampledFrom([]string{"anna", "bert"}).Draw(t, "owner")
+	}
+	for range rapid.IntRange(1, 3).Draw(t, "items") {
+		it := record.GrantItem{
+			Queue: ident.Queue(rapid.Uint64Range(0, testQueues-1).Draw(t, "queue")),
+			First: ident.Offset(rapid.Uint64Range(0, 100).Draw(t, "first")),
+		}
+		for range rapid.IntRange(1, 5).Draw(t, "runs") {
+			it.Runs = append(it.Runs, record.Run{
+				Kind:  rapid.SampledFrom([]record.RunKind{record.RunLease, record.RunLease, record.RunSkip, record.RunPass}).Draw(t, "kind"),
+				Count: rapid.SampledFrom([]uint64{1, 2, 5, 30, 63, 64, 65, 130}).Draw(t, "count"),
+			})
+		}
+		b.Items = append(b.Items, it)
+	}
+	mc.append(entry{apply: grantEntry(&b)})
+}
+
+// weighted makes rapid choose an action as often as its weight says.
+func weighted(weights map[string]int, actions map[string]func(*rapid.T)) map[string]func(*rapid.T) {
+	all := map[string]func(*rapid.T){}
+	for name, action := range actions {
+		if name == "" {
+			all[""] = action
+		}
+		for i := range weights[name] {
+			all[fmt.Sprintf("%s %d", name, i)] = action
+		}
+	}
+	return all
+}
+
+func (mc *machine) actions() map[string]func(*rapid.T) {
+	return map[string]func(*rapid.T){
+		"produce": mc.produce, "select": mc.selectSome, "match": mc.matchSome, "subscribe": mc.subscribe,
+		"settle": mc.settleSome, "forward": mc.forward, "bury": mc.bury, "renew": mc.renewSome, "pass time": mc.passTime,
+		"raw grant": mc.rawGrant, "change leader": mc.changeLeader, "reset": mc.resetGroup, "trim": mc.trimSome,
+		"shift time": mc.shiftTime, "configure": mc.configure, "drop": mc.dropSome, "commit": mc.commitOffset,
+		"start": mc.startSome, "apply all": mc.applyAll,
+		"apply": func(t *rapid.T) {
+			if len(mc.log) > 0 {
+				mc.applyNext(t)
+			}
+		},
+		"": mc.check,
+	}
+}
+
+// TestSelectorAgainstModel: what is selected is free, what is left is not,
+// nobody sleeps while there is something for him; P1 to P5, P7 and restore =
+// live on the way.
+func TestSelectorAgainstModel(t *testing.T) {
 	counts := map[string]int{}
 	rapid.Check(t, func(t *rapid.T) {
 		mc := newMachine()
 		mc.counts = counts
-		actions := map[string]func(*rapid.T){
-			"produce": mc.produce, "produce more": mc.produce, "select": mc.selectSome, "select more": mc.selectSome,
-			"select still more": mc.selectSome, "settle": mc.settleSome, "settle more": mc.settleSome,
-			"renew": mc.renewSome, "change leader": mc.changeLeader, "reset": mc.resetGroup, "trim": mc.trimSome,
-			"shift time": mc.shiftTime, "configure": mc.configure, "drop": mc.dropSome, "bury": mc.bury,
-			"forward": mc.forward, "commit": mc.commitOffset, "subscribe": mc.subscribe, "pass time": mc.passTime,
-			"pass more time": mc.passTime, "match": mc.matchSome, "start": mc.startSome,
-			"apply all": mc.applyAll,
-			"apply": func(t *rapid.T) {
-				if len(mc.log) > 0 {
-					mc.applyNext(t)
-				}
-			},
-			"": mc.check,
-		}
-		t.Repeat(actions)
+		t.Repeat(weighted(map[string]int{
+			"produce": 3, "select": 8, "match": 3, "subscribe": 1, "settle": 4, "forward": 1, "bury": 2, "renew": 1,
+			"pass time": 5, "change leader": 1, "reset": 1, "trim": 1, "shift time": 1, "configure": 1, "drop": 1,
+			"start": 1, "apply": 4, "apply all": 3,
+		}, mc.actions()))
 	})
-	for _, what := range []string{
-		"selected", "granted", "refused", "exhausted", "buried", "settled", "already done", "invalid handle", "old generation",
-	} {
+	wantCounts(t, counts, "lease", "skip", "pass", "selected", "granted", "refused", "exhausted", "buried", "settled",
+		"already done", "invalid handle", "old generation")
+}
+
+// TestFoldAgainstModel: whatever entries come, the fold is the model's, and
+// restore = live at every one of them.
+func TestFoldAgainstModel(t *testing.T) {
+	counts := map[string]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		mc := newMachine()
+		mc.counts = counts
+		t.Repeat(weighted(map[string]int{
+			"raw grant": 8, "settle": 8, "forward": 1, "renew": 3, "pass time": 5, "change leader": 1, "reset": 1,
+			"trim": 2, "shift time": 1, "configure": 1, "drop": 1, "commit": 1, "start": 1, "apply all": 5,
+		}, mc.actions()))
+	})
+	wantCounts(t, counts, "granted", "refused", "buried", "settled", "already done", "invalid handle", "old generation")
+}
+
+func wantCounts(t *testing.T, counts map[string]int, names ...string) {
+	t.Helper()
+	for _, what := range names {
 		if counts[what] == 0 {
 			t.Errorf("the run never came to %q: %v", what, counts)
 		}

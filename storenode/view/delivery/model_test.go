@@ -111,6 +111,7 @@ func (m *model) grant(h *record.Header, b *record.PopGrant) (granted []Granted, 
 		p.owners[b.Owner].terminated = false
 		p.owners[b.Owner].untilMS = max(p.owners[b.Owner].untilMS, h.TimeMS+OwnerTTLMS)
 	}
+	one := modelGrant{h, b, p, m.config(k).attemptsMax()}
 	for _, it := range b.Items {
 		q := p.queues[it.Queue]
 		if q == nil {
@@ -124,7 +125,7 @@ func (m *model) grant(h *record.Header, b *record.PopGrant) (granted []Granted, 
 					q.offsets[q.next] = &modelOffset{phase: Available}
 					q.next++
 				}
-				if attempt, ok := m.grantOne(h, b, p, q, at, r.Kind); ok {
+				if attempt, ok := one.grant(q, at, r.Kind); ok {
 					granted = append(granted, Granted{it.Queue, at, attempt})
 				}
 				at++
@@ -135,7 +136,15 @@ func (m *model) grant(h *record.Header, b *record.PopGrant) (granted []Granted, 
 	return granted, false
 }
 
-func (m *model) grantOne(h *record.Header, b *record.PopGrant, p *modelPair, q *modelQueue, at ident.Offset, kind record.RunKind) (int, bool) {
+type modelGrant struct {
+	h           *record.Header
+	b           *record.PopGrant
+	p           *modelPair
+	attemptsMax int
+}
+
+func (g *modelGrant) grant(q *modelQueue, at ident.Offset, kind record.RunKind) (int, bool) {
+	h, b, p := g.h, g.b, g.p
 	if at < q.base {
 		return 0, false
 	}
@@ -151,7 +160,7 @@ func (m *model) grantOne(h *record.Header, b *record.PopGrant, p *modelPair, q *
 	case kind == record.RunSkip && (o.phase == Available || due):
 		*o = modelOffset{phase: Done}
 		p.totals.Skipped++
-	case kind == record.RunLease && (o.phase == Available || due && o.nextAttempt() <= m.config(Key{b.Group, b.Topic}).attemptsMax()):
+	case kind == record.RunLease && (o.phase == Available || due && o.nextAttempt() <= g.attemptsMax):
 		attempts := 1
 		if due {
 			attempts = o.nextAttempt()

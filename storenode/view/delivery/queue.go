@@ -187,6 +187,9 @@ func (d *Deliveries) finish(q *popQueue, id uint32, c *chunk, mask uint64) uint6
 	q.available -= n
 	q.pair.available -= n
 	c.done |= live | free
+	if n > 0 && q.pair.capped {
+		d.wake(q.pair)
+	}
 	d.settleDown(q, id, c)
 	return n + uint64(bits.OnesCount64(live)) //nolint:gosec // 0…64
 }

@@ -79,6 +79,7 @@ type batch struct {
 	leases    int
 	bytes     int64
 	budget    int
+	runs      []record.Run
 	posts     []Posting // of the queue postWalk, from offset postFrom
 	postWalk  int
 	postFrom  uint64
@@ -340,21 +341,18 @@ func (b *batch) end() {
 	for i := range b.walks {
 		b.keep(&b.walks[i])
 	}
-	if b.capped && b.p != nil {
+	switch {
+	case b.capped && b.p != nil:
 		b.p.capped = true
+	case b.capped:
+		b.sight.capped = true
 	}
 	if !b.dry {
+		b.sel.Picks = make([]Pick, 0, b.taken)
 		slices.SortStableFunc(b.spans, func(x, y span) int {
 			return cmp.Or(cmp.Compare(x.walk, y.walk), cmp.Compare(x.from, y.from))
 		})
-		for from := 0; from < len(b.spans); {
-			to := from
-			for to < len(b.spans) && b.spans[to].walk == b.spans[from].walk {
-				to++
-			}
-			b.book(&b.walks[b.spans[from].walk], b.spans[from:to])
-			from = to
-		}
+		b.bookAll()
 		b.sel.Bytes = b.bytes
 	}
 	b.s.walks, b.s.spans, b.s.posts = b.walks[:0], b.spans[:0], b.posts[:0]
@@ -376,6 +374,28 @@ func (b *batch) keep(w *walk) {
 	}
 }
 
+// bookAll turns the spans into the selection, queue by queue. All runs share
+// one array, of which each item has its part.
+func (b *batch) bookAll() {
+	walks := 0
+	for i := range b.spans {
+		if i == 0 || b.spans[i].walk != b.spans[i-1].walk {
+			walks++
+		}
+	}
+	b.runs = make([]record.Run, 0, 2*len(b.spans)) // a span and the gap before it
+	b.sel.Items = make([]record.GrantItem, 0, walks)
+	b.sel.marks = make([]mark, 0, walks)
+	for from := 0; from < len(b.spans); {
+		to := from
+		for to < len(b.spans) && b.spans[to].walk == b.spans[from].walk {
+			to++
+		}
+		b.book(&b.walks[b.spans[from].walk], b.spans[from:to])
+		from = to
+	}
+}
+
 // book turns the spans of one queue, in order, into items, picks and a mark.
 func (b *batch) book(w *walk, spans []span) {
 	m := mark{queue: w.state.ID, leases: w.leases, passes: w.passes, freshFrom: w.ahead, freshEnd: w.cover}
@@ -391,8 +411,8 @@ func (b *batch) book(w *walk, spans []span) {
 				it.First, end = ident.Offset(w.known), w.known
 			}
 		}
-		addRun(it, record.RunPass, sp.from-end)
-		addRun(it, sp.kind, sp.n)
+		b.addRun(it, record.RunPass, sp.from-end)
+		b.addRun(it, sp.kind, sp.n)
 		end = sp.from + sp.n
 		if sp.kind == record.RunLease {
 			b.pick(w, sp)
@@ -413,15 +433,17 @@ func (b *batch) book(w *walk, spans []span) {
 	b.sel.marks = append(b.sel.marks, m)
 }
 
-func addRun(it *record.GrantItem, kind record.RunKind, n uint64) {
+func (b *batch) addRun(it *record.GrantItem, kind record.RunKind, n uint64) {
 	if n == 0 {
 		return
 	}
-	if k := len(it.Runs); k > 0 && it.Runs[k-1].Kind == kind {
+	k := len(it.Runs)
+	if k > 0 && it.Runs[k-1].Kind == kind {
 		it.Runs[k-1].Count += n
 		return
 	}
-	it.Runs = append(it.Runs, record.Run{Kind: kind, Count: n})
+	b.runs = append(b.runs, record.Run{Kind: kind, Count: n})
+	it.Runs = b.runs[len(b.runs)-k-1 : len(b.runs) : len(b.runs)]
 }
 
 func (b *batch) pick(w *walk, sp *span) {

@@ -93,6 +93,9 @@ type Selection struct {
 // Empty reports whether there is nothing to log.
 func (s *Selection) Empty() bool { return len(s.Items) == 0 }
 
+// stands reports whether the selection still promises something.
+func (s *Selection) stands() bool { return s.serial != 0 && s.serial == s.sight.serial }
+
 // Match is Matchable's answer.
 type Match struct {
 	Ready bool // a Select would pick something
@@ -122,7 +125,8 @@ type sight struct {
 	version    uint64 // of the audience for which cursors hold
 	turn       int    // where the round over the queues goes on
 	odd        bool
-	leases     int // promised, not yet in the state
+	leases     int  // promised, not yet in the state
+	capped     bool // a cap kept a receive from getting something, before the state knew the pair
 	holds      map[ident.Queue]hold
 	cursors    map[cursorKey]scanPos
 	dueSeen    map[uint64]uint64 // filter key → dueSeq of the last chunk without a match
@@ -239,7 +243,7 @@ func (s *Selector) Matchable(req *SelectRequest) Match {
 
 // Applied ends the promises of a selection whose PopGrant has been applied.
 func (s *Selector) Applied(sel *Selection) {
-	if sel.sight.serial == sel.serial {
+	if sel.stands() {
 		s.settle(sel, false)
 	}
 }
@@ -247,7 +251,7 @@ func (s *Selector) Applied(sel *Selection) {
 // Cancel ends the promises of a selection whose PopGrant will never be in the
 // log.
 func (s *Selector) Cancel(sel *Selection) {
-	if sel.sight.serial != sel.serial {
+	if !sel.stands() {
 		return
 	}
 	s.settle(sel, true)
@@ -276,9 +280,11 @@ func (s *Selector) settle(sel *Selection, canceled bool) {
 		}
 	}
 	p := s.d.pairs[sel.key]
-	if p == nil {
+	if p == nil || p.generation != g.generation {
 		return
 	}
+	p.capped = p.capped || g.capped
+	g.capped = false
 	for i := range sel.marks {
 		m := &sel.marks[i]
 		q := s.d.queueOf(p, m.queue)

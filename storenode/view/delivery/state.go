@@ -219,7 +219,8 @@ func (d *Deliveries) addPair(k Key, config GroupConfig) *pair {
 	return p
 }
 
-// dueAt is a time as slots keep it. Times up to the epoch have passed anyway.
+// dueAt is a time as slots keep it. Times up to the epoch have passed anyway;
+// later than 49 days after it is nothing, while clients may ask for 12 hours.
 func (d *Deliveries) dueAt(timeMS int64) uint32 {
 	return uint32(min(max(timeMS-d.epochMS, 0), math.MaxUint32)) //nolint:gosec // clamped
 }
