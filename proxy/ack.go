@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/mansiomq/mansio/internal/ident"
+	"github.com/mansiomq/mansio/internal/storeapi"
+	pb "github.com/mansiomq/mansio/proto/apache/rocketmq/v2"
+)
+
+// ackMessage ends deliveries for good. Each entry has its own outcome.
+func (p *Proxy) ackMessage(c *call, req *pb.AckMessageRequest) *pb.AckMessageResponse {
+	if len(req.GetEntries()) == 0 {
+		return &pb.AckMessageResponse{Status: status(pb.Code_INTERNAL_SERVER_ERROR, "nothing to acknowledge: the request has no entries")}
+	}
+	resp := &pb.AckMessageResponse{Entries: make([]*pb.AckMessageResultEntry, len(req.GetEntries()))}
+	for i, e := range req.GetEntries() {
+		resp.Entries[i] = &pb.AckMessageResultEntry{MessageId: e.GetMessageId(), ReceiptHandle: e.GetReceiptHandle(), Status: badHandle}
+	}
+	names, bad := p.party(req.GetTopic(), req.GetGroup())
+	if bad != nil {
+		for _, e := range resp.Entries {
+			e.Status = bad
+		}
+		resp.Status = bad
+		return resp
+	}
+	var span trace.Span
+	c.ctx, span = p.tracer.startSettle(c.ctx, "ack", req.GetTopic().GetName(), len(req.GetEntries()))
+	if len(req.GetEntries()) == 1 { // as all official clients do it
+		if h, valid := p.parse(req.GetEntries()[0].GetReceiptHandle(), &names); valid {
+			resp.Entries[0].Status = p.settleOne(c, &names, &h, storeapi.SettleItem{Verdict: storeapi.Ack})
+		}
+	} else {
+		p.ackMany(c, req, &names, resp)
+	}
+	resp.Status = common(resp.Entries)
+	p.tracer.end(span, resp.GetStatus())
+	for _, e := range resp.GetEntries() {
+		p.meter.settled(storeapi.Ack, e.GetStatus())
+	}
+	return resp
+}
+
+func (p *Proxy) ackMany(c *call, req *pb.AckMessageRequest, names *party, resp *pb.AckMessageResponse) {
+	byShard := make(map[ident.Shard]*settling)
+	for i, e := range req.GetEntries() {
+		h, valid := p.parse(e.GetReceiptHandle(), names)
+		if !valid {
+			continue
+		}
+		s := byShard[h.Shard]
+		if s == nil {
+			s = &settling{}
+			byShard[h.Shard] = s
+		}
+		s.items = append(s.items, storeapi.SettleItem{Delivery: h.Delivery, Verdict: storeapi.Ack})
+		s.entries = append(s.entries, i)
+	}
+	p.settleAll(c, names, byShard, func(entry int, s *pb.Status) { resp.Entries[entry].Status = s })
+}

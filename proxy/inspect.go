@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"github.com/mansiomq/mansio/internal/fault"
+	"github.com/mansiomq/mansio/internal/ident"
+	"github.com/mansiomq/mansio/internal/message"
+	"github.com/mansiomq/mansio/internal/rpc"
+	"github.com/mansiomq/mansio/internal/storeapi"
+	controlv1 "github.com/mansiomq/mansio/proto/mansio/control/v1"
+	"github.com/mansiomq/mansio/proxy/route"
+	"github.com/mansiomq/mansio/proxy/wire"
+)
+
+const (
+	// inspectTime is how long one shard may take to answer.
+	inspectTime = 5 * time.Second
+	// pageDefault, pageMax and pageBytes bound one answer.
+	pageDefault = 32
+	pageMax     = 256
+	pageBytes   = 8 << 20
+	// sameIDMax bounds the messages of one id that are shown.
+	sameIDMax = 16
+)
+
+// inspectServer looks into the shards: it asks all that a topic has.
+type inspectServer struct {
+	controlv1.UnimplementedInspectServer
+	p *Proxy
+}
+
+func (s *inspectServer) topic(ctx context.Context, name string) (*controlv1.Topic, error) {
+	if err := s.p.mayAdmin(ctx); err != nil {
+		return nil, err
+	}
+	if t := s.p.o.Table.Snapshot().TopicByName(name); t != nil {
+		return t, nil
+	}
+	return nil, rpc.Status(fault.Errorf("", fault.NotFound, "topic %q does not exist", name))
+}
+
+// ask asks one shard of the topic.
+func (s *inspectServer) ask(ctx context.Context, shard ident.Shard, t *controlv1.Topic, r storeapi.Request) (storeapi.Result, error) {
+	deadline := s.p.o.Now().Add(inspectTime)
+	if d, limited := ctx.Deadline(); limited && d.Before(deadline) {
+		deadline = d
+	}
+	reply := s.p.router.Do(ctx, &route.Request{Shard: shard, Topic: t, Request: r, Repeatable: true, Deadline: deadline})
+	if reply.Code == storeapi.OK && reply.Result != nil {
+		return reply.Result, nil
+	}
+	kind := fault.Unavailable
+	switch reply.Code {
+	case storeapi.TopicNotFound, storeapi.GroupNotFound:
+		kind = fault.NotFound
+	case storeapi.Overloaded:
+		kind = fault.Throttled
+	case storeapi.NotImplemented:
+		kind = fault.Unsupported
+	}
+	return nil, rpc.Status(fault.Errorf("", kind, "shard %v: %s", shard, storeStatus(reply.Code, reply.Detail).GetMessage()))
+}
+
+// GroupLag implements controlv1.InspectServer.
+func (s *inspectServer) GroupLag(ctx context.Context, r *controlv1.GroupLagRequest) (*controlv1.GroupLagResponse, error) {
+	if err := s.p.mayAdmin(ctx); err != nil {
+		return nil, err
+	}
+	snap := s.p.o.Table.Snapshot()
+	group := snap.GroupByName(r.GetGroup())
+	if group == nil {
+		return nil, rpc.Status(fault.Errorf("", fault.NotFound, "consumer group %q does not exist", r.GetGroup()))
+	}
+	var topics []*controlv1.Topic
+	if r.GetTopic() != "" {
+		t, err := s.topic(ctx, r.GetTopic())
+		if err != nil {
+			return nil, err
+		}
+		topics = append(topics, t)
+	} else {
+		for _, start := range snap.StartsOf(ident.Group(group.GetId())) {
+			if t := snap.TopicByID(ident.Topic(start.GetTopic())); t != nil {
+				topics = append(topics, t)
+			}
+		}
+	}
+	resp := &controlv1.GroupLagResponse{}
+	for _, t := range topics {
+		for _, shard := range s.p.router.Shards(t) {
+			result, err := s.ask(ctx, shard, t, &storeapi.Offsets{Topic: ident.Topic(t.GetId()), Group: ident.Group(group.GetId())})
+			if err != nil {
+				return nil, err
+			}
+			offsets, _ := result.(*storeapi.OffsetsResult)
+			for i := range offsets.Queues {
+				resp.Queues = append(resp.Queues, lagOf(t, shard, &offsets.Queues[i]))
+			}
+		}
+	}
+	return resp, nil
+}
+
+func lagOf(t *controlv1.Topic, shard ident.Shard, q *storeapi.QueueState) *controlv1.QueueLag {
+	return &controlv1.QueueLag{
+		Topic: t.GetName(), Queue: uint32(q.Queue.Shown()), Shard: uint32(shard), MinOffset: uint64(q.Min), NextOffset: uint64(q.Next), //nolint:gosec // not negative
+		Ready: q.Ready, InFlight: q.InFlight, Done: q.Done,
+	}
+}
+
+// GetMessage implements controlv1.InspectServer.
+func (s *inspectServer) GetMessage(ctx context.Context, r *controlv1.GetMessageRequest) (*controlv1.GetMessageResponse, error) {
+	t, err := s.topic(ctx, r.GetTopic())
+	if err != nil {
+		return nil, err
+	}
+	if r.GetMessageId() == "" {
+		return nil, rpc.Status(fault.Errorf("", fault.Invalid, "message id is empty"))
+	}
+	resp := &controlv1.GetMessageResponse{}
+	for _, shard := range s.p.router.Shards(t) {
+		q := &storeapi.Query{Topic: ident.Topic(t.GetId()), MessageID: r.GetMessageId(), Max: sameIDMax}
+		result, err := s.ask(ctx, shard, t, q)
+		if err != nil {
+			return nil, err
+		}
+		found, _ := result.(*storeapi.QueryResult)
+		for i := range found.Messages {
+			resp.Messages = append(resp.Messages, s.stored(t, shard, &found.Messages[i]))
+		}
+	}
+	return resp, nil
+}
+
+// QueryMessages implements controlv1.InspectServer. Messages come shard by shard,
+// each's in the order in which it stored them.
+func (s *inspectServer) QueryMessages(ctx context.Context, r *controlv1.QueryMessagesRequest) (*controlv1.QueryMessagesResponse, error) {
+	t, err := s.topic(ctx, r.GetTopic())
+	if err != nil {
+		return nil, err
+	}
+	from, ok := parsePage(r.GetPageToken())
+	switch {
+	case !ok:
+		return nil, rpc.Status(fault.Errorf("", fault.Invalid, "page token is not one of ours"))
+	case r.GetKey() == "" && r.GetToMs() <= r.GetFromMs():
+		return nil, rpc.Status(fault.Errorf("", fault.Invalid, "give a key, or a time range that is not empty"))
+	}
+	size := pageDefault
+	if r.GetPageSize() > 0 {
+		size = int(min(r.GetPageSize(), pageMax))
+	}
+	resp := &controlv1.QueryMessagesResponse{}
+	bytes := 0
+	for _, shard := range slices.Sorted(slices.Values(s.p.router.Shards(t))) {
+		if shard < from.shard {
+			continue
+		}
+		q := &storeapi.Query{Topic: ident.Topic(t.GetId()), Key: r.GetKey(), FromMS: r.GetFromMs(), ToMS: r.GetToMs(), Max: size - len(resp.Messages)}
+		if shard == from.shard {
+			q.After = from.after
+		}
+		result, err := s.ask(ctx, shard, t, q)
+		if err != nil {
+			return nil, err
+		}
+		found, _ := result.(*storeapi.QueryResult)
+		last := q.After
+		for i := range found.Messages {
+			if bytes > pageBytes {
+				break
+			}
+			m := s.stored(t, shard, &found.Messages[i])
+			bytes += len(m.GetMessage())
+			last = found.Messages[i].LSN
+			resp.Messages = append(resp.Messages, m)
+		}
+		more := found.More || len(found.Messages) > 0 && found.Messages[len(found.Messages)-1].LSN != last
+		if len(resp.Messages) >= size || bytes > pageBytes || more {
+			resp.NextPageToken = page{shard, last}.token()
+			return resp, nil
+		}
+	}
+	return resp, nil
+}
+
+func (s *inspectServer) stored(t *controlv1.Topic, shard ident.Shard, f *storeapi.Found) *controlv1.StoredMessage {
+	d := wire.Delivery{
+		Topic: wire.TopicField("", t.GetName()), StoreMS: f.StoreMS, StoreHost: s.p.storeHost(shard),
+		Queue: f.Queue.Shown(), Offset: max(f.Offset, 0),
+	}
+	return &controlv1.StoredMessage{
+		Shard: uint32(shard), Lsn: uint64(f.LSN), Queue: uint32(f.Queue.Shown()), Offset: uint64(max(f.Offset, 0)), StoreMs: f.StoreMS, //nolint:gosec // not negative
+		Message: wire.AppendMessage(nil, message.Payload(f.Payload), &d),
+	}
+}
+
+// page is where a query goes on: behind an LSN of a shard.
+type page struct {
+	shard ident.Shard
+	after ident.LSN
+}
+
+func (p page) token() string {
+	b := binary.LittleEndian.AppendUint32(nil, uint32(p.shard))
+	return base64.RawURLEncoding.EncodeToString(binary.LittleEndian.AppendUint64(b, uint64(p.after)))
+}
+
+func parsePage(token string) (page, bool) {
+	if token == "" {
+		return page{}, true
+	}
+	b, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil || len(b) != 12 {
+		return page{}, false
+	}
+	return page{ident.Shard(binary.LittleEndian.Uint32(b)), ident.LSN(binary.LittleEndian.Uint64(b[4:]))}, true
+}

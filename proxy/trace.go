@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"context"
+
+	"go.opentelemetry.io/otel/attribute"
+	otelcodes "go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/mansiomq/mansio/internal/message"
+	"github.com/mansiomq/mansio/internal/storeapi"
+	pb "github.com/mansiomq/mansio/proto/apache/rocketmq/v2"
+	"github.com/mansiomq/mansio/proxy/wire"
+)
+
+const (
+	scopeName = "github.com/mansiomq/mansio/proxy"
+	// traceparent is the key of the W3C context: its value is what messages carry.
+	traceparent = "traceparent"
+	// linksMax bounds the messages that the span of a receive links to.
+	linksMax = 32
+	// fieldTrace is SystemProperties.trace_context.
+	fieldTrace = 18
+)
+
+var (
+	systemRocketMQ = attribute.String(string(semconv.MessagingSystemKey), "rocketmq")
+	w3c            propagation.TraceContext
+)
+
+// tracer makes the spans of sends, receives and settling, by the semantic
+// conventions of messaging, and carries trace context in and out of messages.
+// Without a provider it costs a comparison.
+type tracer struct {
+	t  trace.Tracer
+	on bool
+}
+
+func newTracer(p trace.TracerProvider) tracer {
+	if p == nil {
+		return tracer{t: noop.NewTracerProvider().Tracer(scopeName)}
+	}
+	return tracer{t: p.Tracer(scopeName), on: true}
+}
+
+func (t *tracer) start(ctx context.Context, name string, kind trace.SpanKind, attrs ...attribute.KeyValue) (context.Context, trace.Span) {
+	return t.t.Start(ctx, name, trace.WithSpanKind(kind), trace.WithAttributes(append(attrs, systemRocketMQ)...))
+}
+
+func operation(name, kind, topic string, n int) []attribute.KeyValue {
+	attrs := []attribute.KeyValue{
+		semconv.MessagingOperationName(name), attribute.String(string(semconv.MessagingOperationTypeKey), kind),
+		semconv.MessagingDestinationName(topic),
+	}
+	if n > 1 {
+		attrs = append(attrs, semconv.MessagingBatchMessageCount(n))
+	}
+	return attrs
+}
+
+// startSend starts the span of a send; nil when nothing is traced.
+func (t *tracer) startSend(ctx context.Context) (context.Context, trace.Span) {
+	if !t.on {
+		return ctx, nil
+	}
+	return t.start(ctx, "send", trace.SpanKindProducer)
+}
+
+// sends says what a send turned out to be.
+func (t *tracer) sends(span trace.Span, topic string, n int) {
+	if span != nil {
+		span.SetName("send " + topic)
+		span.SetAttributes(operation("send", "send", topic, n)...)
+	}
+}
+
+// contextOf is the trace context that a message is to carry if it brings none:
+// that of its send. If it brings one, the send's span is linked to it.
+func (t *tracer) contextOf(ctx context.Context, m *wire.Message) string {
+	switch {
+	case !t.on:
+		return ""
+	case m.Trace.Set:
+		if s := spanContext(ctx, string(m.Trace.Bytes)); s.IsValid() {
+			trace.SpanFromContext(ctx).AddLink(trace.Link{SpanContext: s})
+		}
+		return ""
+	}
+	carrier := propagation.MapCarrier{}
+	w3c.Inject(ctx, carrier)
+	return carrier[traceparent]
+}
+
+// startReceive starts the span of a delivery, linked to what made its messages.
+func (t *tracer) startReceive(ctx context.Context, topic string, taken *storeapi.TakeResult) (context.Context, trace.Span) {
+	if !t.on {
+		return ctx, nil
+	}
+	var links []trace.Link
+	for i := range taken.Messages[:min(len(taken.Messages), linksMax)] {
+		text, _ := message.Text(message.Payload(taken.Messages[i].Payload).Sys(), fieldTrace)
+		if s := spanContext(ctx, text); s.IsValid() {
+			links = append(links, trace.Link{SpanContext: s})
+		}
+	}
+	attrs := append(operation("receive", "receive", topic, len(taken.Messages)), systemRocketMQ)
+	return t.t.Start(ctx, "receive "+topic, trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(attrs...), trace.WithLinks(links...))
+}
+
+// startSettle starts the span of settling.
+func (t *tracer) startSettle(ctx context.Context, name, topic string, n int) (context.Context, trace.Span) {
+	if !t.on {
+		return ctx, nil
+	}
+	return t.start(ctx, name+" "+topic, trace.SpanKindClient, operation(name, "settle", topic, n)...)
+}
+
+// end ends a span with the status of the response; nil is good.
+func (t *tracer) end(span trace.Span, s *pb.Status) {
+	if span == nil {
+		return
+	}
+	if s.GetCode() >= pb.Code_BAD_REQUEST {
+		span.SetStatus(otelcodes.Error, s.GetMessage())
+		span.SetAttributes(semconv.ErrorTypeKey.String(s.GetCode().String()))
+	}
+	span.End()
+}
+
+// spanContext reads the trace context that a message carries.
+func spanContext(ctx context.Context, text string) trace.SpanContext {
+	if text == "" {
+		return trace.SpanContext{}
+	}
+	ctx = trace.ContextWithSpanContext(ctx, trace.SpanContext{}) // else that of ctx would be the answer to nonsense
+	return trace.SpanContextFromContext(w3c.Extract(ctx, propagation.MapCarrier{traceparent: text}))
+}
