@@ -4,6 +4,7 @@ package commitlog
 
 import (
 	"context"
+	"errors"
 
 	"github.com/mansiomq/mansio/internal/ident"
 	"github.com/mansiomq/mansio/storenode/record"
@@ -32,6 +33,31 @@ func search(ctx context.Context, list segments, bad ident.LSN, notes []CutNote) 
 		}
 	}
 	return s.found, nil
+}
+
+// errFound ends a search that wanted one entry.
+var errFound = errors.New("found")
+
+// first finds the first whole entry behind bad, and in which of the segments it
+// stands; 0 when there is none.
+func first(ctx context.Context, list segments, bad ident.LSN) (at ident.LSN, in int, err error) {
+	s := searcher{bad: bad, buf: make([]byte, list.chunk()+record.HeaderSize)}
+	s.each = func(e *record.Entry) error {
+		at = e.LSN
+		return errFound
+	}
+	for i, seg := range list {
+		limit := seg.base + ident.LSN(seg.capacity) //nolint:gosec // never negative
+		if i+1 < len(list) {
+			limit = min(limit, list[i+1].base)
+		}
+		if err := s.segment(ctx, seg, limit); errors.Is(err, errFound) {
+			return at, i, nil
+		} else if err != nil {
+			return 0, 0, err
+		}
+	}
+	return 0, 0, nil
 }
 
 // wipe overwrites the headers of all whole entries that stand behind bad in the

@@ -31,6 +31,8 @@ type walker struct {
 	to    ident.LSN // never goes beyond
 	chain Tail      // behind the entry before pos; Terms are kept by Recover only
 	known bool      // chain is known
+	// trusting walks through segments whose header is damaged.
+	trusting bool
 
 	buf   []byte
 	at    ident.LSN // of buf[0]
@@ -68,7 +70,7 @@ func (w *walker) next(ctx context.Context) (*record.Entry, error) {
 		return nil, nil
 	}
 	s := w.list[w.i]
-	if s.damage != nil {
+	if s.damage != nil && !w.trusting {
 		return nil, &damage{lsn: w.pos, reason: s.damage, unread: s.unread}
 	}
 	b, err := w.fill(ctx, record.HeaderSize)
@@ -102,7 +104,7 @@ func (w *walker) check(b []byte) error {
 	padded := record.Padded(int(e.Len))
 	switch {
 	case len(b) < padded || !allZero(b[e.Len:padded]):
-		return fmt.Errorf("%w: padding is not zero", record.ErrDamaged)
+		return errPadding
 	case !w.known:
 		return nil
 	case e.PrevCRC != w.chain.CRC:
