@@ -421,4 +421,3 @@ func failing[R storeapi.Request](f *fixture, code storeapi.Code) {
 		return false
 	})
 }
-
