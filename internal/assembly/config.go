@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package assembly
+
+import (
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mansiomq/mansio/internal/fault"
+	"github.com/mansiomq/mansio/internal/rpc"
+	"github.com/mansiomq/mansio/internal/telemetry"
+)
+
+// Config says what runs in this process. A role is in it when its part is set.
+type Config struct {
+	// Name is what this process is called in locks, logs and watches.
+	Name string
+	// Data is the data folder; needed by controllers with embedded etcd and by
+	// store nodes.
+	Data       string
+	Controller *Controller
+	StoreNode  *StoreNode
+	Proxy      *Proxy
+	// Controllers are the addresses of controllers in other processes; ignored
+	// when the controller is in this one.
+	Controllers       []string
+	ClusterSecretFile string
+	AdminTokenFile    string
+	HTTPListen        string // empty: none
+	Pprof             bool
+	MemoryBytes       int64 // budget of this process; 0: a fraction of what the machine or container has
+
+	Logger    *slog.Logger
+	Telemetry *telemetry.Telemetry
+	// Started is told the addresses once everything serves; it may be nil.
+	Started func(Addresses)
+}
+
+// Controller configures the controller role.
+type Controller struct {
+	Listen        string
+	Cluster       string
+	ShardsPerNode int
+	// Embedded runs etcd in this process; else EtcdEndpoints name one outside.
+	Embedded         bool
+	EtcdEndpoints    []string
+	EtcdCA           string
+	EtcdCert         string
+	EtcdKey          string
+	EtcdUser         string
+	EtcdPasswordFile string
+	AutoCreateTopics bool
+	AutoCreateGroups bool
+	ConsumeLatest    bool // where groups that say nothing begin
+}
+
+// StoreNode configures the store node role.
+type StoreNode struct {
+	Listen         string // empty in standalone: reached in this process only
+	Advertise      string
+	Node           string
+	Zone           string
+	Dirs           []string // more data folders for shards; the first is Config.Data
+	SegmentBytes   int64
+	MinFreeBytes   int64 // 0: max(1 GiB, 5 % of the disk)
+	Retention      time.Duration
+	RetentionBytes int64
+}
+
+// Proxy configures the proxy role.
+type Proxy struct {
+	Listen        string
+	Advertise     string
+	TLSCert       string
+	TLSKey        string
+	ProxyProtocol bool
+}
+
+// Addresses are where the process listens.
+type Addresses struct {
+	Client, HTTP, Store, Controller string
+	Data                            string
+}
+
+// Validate reports what can't work, with what to do about it.
+func (c *Config) Validate() error {
+	const op = "configuration"
+	switch {
+	case c.Controller == nil && c.StoreNode == nil && c.Proxy == nil:
+		return fault.Errorf(op, fault.Invalid, "no role is set")
+	case c.Controller == nil && len(c.Controllers) == 0:
+		return fault.Errorf(op, fault.Invalid, "no controller: give --controller HOST:PORT[,HOST:PORT…]")
+	case c.Controller != nil && !c.Controller.Embedded && len(c.Controller.EtcdEndpoints) == 0:
+		return fault.Errorf(op, fault.Invalid, "no etcd: give --etcd-embedded or --etcd-endpoints HOST:PORT[,…]")
+	case c.Controller != nil && c.Controller.Embedded && len(c.Controller.EtcdEndpoints) > 0:
+		return fault.Errorf(op, fault.Invalid, "--etcd-embedded and --etcd-endpoints exclude each other")
+	case (c.StoreNode != nil || c.Controller != nil && c.Controller.Embedded) && c.Data == "":
+		return fault.Errorf(op, fault.Invalid, "no data folder: give --data DIR")
+	case c.Proxy != nil && (c.Proxy.TLSCert == "") != (c.Proxy.TLSKey == ""):
+		return fault.Errorf(op, fault.Invalid, "--tls-cert and --tls-key belong together")
+	}
+	return nil
+}
+
+// guardOf loads the secrets and checks that no internal service is offered to
+// strangers.
+func (c *Config) guardOf() (rpc.Guard, error) {
+	guard, err := rpc.LoadGuard(c.ClusterSecretFile, c.AdminTokenFile)
+	if err != nil {
+		return guard, err
+	}
+	if c.Controller != nil && c.Controller.Listen != "" {
+		if err := guard.CheckListen(c.Controller.Listen); err != nil {
+			return guard, err
+		}
+	}
+	if c.StoreNode != nil && c.StoreNode.Listen != "" {
+		if err := guard.CheckListen(c.StoreNode.Listen); err != nil {
+			return guard, err
+		}
+	}
+	return guard, nil
+}
+
+// listenOn binds an address with an error that says what to do.
+func listenOn(flag, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fault.Errorf("listen", fault.Unavailable, "%w: free the address or choose another %s", err, flag)
+	}
+	return l, nil
+}
+
+// advertised is the address that others dial: what was configured, else the
+// listener's with a host that means something.
+func advertised(configured string, l net.Listener) string {
+	if configured != "" || l == nil {
+		return configured
+	}
+	host, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		return l.Addr().String()
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	if _, err := strconv.Atoi(port); err != nil || strings.TrimSpace(host) == "" {
+		return l.Addr().String()
+	}
+	return net.JoinHostPort(host, port)
+}
