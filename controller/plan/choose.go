@@ -52,13 +52,14 @@ type Metadata struct {
 func Choose(shard *controlv1.Shard, answers []Answer, known Metadata) Verdict {
 	var best *Answer
 	var verdict Verdict
-	clean := 0
+	clean, hopeless := 0, true
 	var clocks []int64
 	for i := range answers {
 		answer := &answers[i]
-		problem, hopeless := dirty(shard, answer, known)
+		problem, lasting := dirty(shard, answer, known)
 		if problem != "" {
-			verdict.Reason, verdict.Hopeless = problem, hopeless
+			verdict.Reason = problem
+			hopeless = hopeless && lasting
 			continue
 		}
 		clean++
@@ -68,6 +69,7 @@ func Choose(shard *controlv1.Shard, answers []Answer, known Metadata) Verdict {
 		}
 	}
 	if need := FenceQuorum(shard); clean < need || best == nil {
+		verdict.Hopeless = hopeless && len(answers) > 0
 		if verdict.Reason == "" {
 			verdict.Reason = "nobody was asked"
 		}
@@ -82,8 +84,9 @@ func Choose(shard *controlv1.Shard, answers []Answer, known Metadata) Verdict {
 	}
 }
 
-// dirty says why an answer does not count; "" when it does.
-func dirty(shard *controlv1.Shard, answer *Answer, known Metadata) (problem string, hopeless bool) {
+// dirty says why an answer does not count, "" when it does, and whether only an
+// operator or another life of the node can change that.
+func dirty(shard *controlv1.Shard, answer *Answer, known Metadata) (problem string, lasting bool) {
 	r, node := answer.Response, answer.Member.GetNode()
 	seen := r.GetSeen()
 	switch {
