@@ -5,7 +5,10 @@ set -euo pipefail
 cd "$(dirname "$0")"
 . ../lib.sh
 build
-npm ci --ignore-scripts --no-progress --silent
+if ! cmp -s package-lock.json node_modules/.installed-lock.json; then
+  npm ci --ignore-scripts --no-progress --silent
+  cp package-lock.json node_modules/.installed-lock.json
+fi
 serve
 # The SDK writes a log below the home folder even when it is given a logger.
 HOME=$mansio_dir timeout 300 node main.mjs
