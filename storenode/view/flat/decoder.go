@@ -15,12 +15,16 @@ var ErrDamaged = errors.New("damaged encoding")
 // Decoder reads scalars from memory. The first failure sticks; everything read
 // after it is zero. Finish or Err reports it. It is not safe for concurrent use.
 type Decoder struct {
-	b   []byte
-	bad string
+	b      []byte
+	failed bool
+	bad    string // the first thing that was wrong
 }
 
 // NewDecoder makes a decoder of b, which it keeps.
 func NewDecoder(b []byte) *Decoder { return &Decoder{b: b} }
+
+// Reset makes the decoder one of b, to use its memory again.
+func (d *Decoder) Reset(b []byte) { *d = Decoder{b: b} }
 
 // ReadAll makes a decoder of all that r has. The caller bounds r.
 func ReadAll(r io.Reader) (*Decoder, error) {
@@ -33,14 +37,14 @@ func ReadAll(r io.Reader) (*Decoder, error) {
 
 // Fail makes the decoder fail for a reason that only the caller sees.
 func (d *Decoder) Fail(what string) {
-	if d.bad == "" {
-		d.bad = what
+	if !d.failed {
+		d.failed, d.bad = true, what
 	}
 	d.b = nil
 }
 
 // OK reports whether nothing was wrong yet.
-func (d *Decoder) OK() bool { return d.bad == "" }
+func (d *Decoder) OK() bool { return !d.failed }
 
 // Left is the number of bytes that are not read yet.
 func (d *Decoder) Left() int { return len(d.b) }
@@ -149,7 +153,7 @@ func (d *Decoder) Version(want uint8) {
 
 // Err reports what was wrong, if anything, as an error that is ErrDamaged.
 func (d *Decoder) Err(of string) error {
-	if d.bad != "" {
+	if d.failed {
 		return fmt.Errorf("%w of %s: bad %s", ErrDamaged, of, d.bad)
 	}
 	return nil

@@ -166,7 +166,7 @@ func readSection(b []byte) (payloads [][]byte, err error) {
 		return nil, err
 	}
 	for i := range p.Count() {
-		payload, err := p.Read(i, nil)
+		payload, err := p.Read(i, new([]byte))
 		if err != nil {
 			return nil, err
 		}
@@ -210,7 +210,7 @@ func TestTooLargePage(t *testing.T) {
 		t.Fatal("wrote a page that no reader accepts")
 	}
 	p := Pages{R: bytes.NewReader(nil), Ends: []uint32{math.MaxUint32}}
-	if _, err := p.Read(0, nil); !errors.Is(err, ErrDamaged) {
+	if _, err := p.Read(0, new([]byte)); !errors.Is(err, ErrDamaged) {
 		t.Fatal(err)
 	}
 }

@@ -61,9 +61,9 @@ type Pages struct {
 // Count is the number of pages.
 func (p *Pages) Count() int { return len(p.Ends) }
 
-// Read reads and checks page i into buf, which it grows if it must, and returns
-// the payload, which shares buf's memory.
-func (p *Pages) Read(i int, buf []byte) (payload []byte, err error) {
+// Read reads and checks page i into *buf, which it grows if it must, and returns
+// the payload, which shares the buffer's memory.
+func (p *Pages) Read(i int, buf *[]byte) (payload []byte, err error) {
 	start := int64(0)
 	if i > 0 {
 		start = int64(p.Ends[i-1])
@@ -72,21 +72,18 @@ func (p *Pages) Read(i int, buf []byte) (payload []byte, err error) {
 	if n < crcSize || n > PageBytesMax {
 		return nil, fmt.Errorf("%w: page %d has %d bytes", ErrDamaged, i, n)
 	}
-	if int64(cap(buf)) < n {
-		buf = make([]byte, n)
+	if int64(cap(*buf)) < n {
+		*buf = make([]byte, n)
 	}
-	buf = buf[:n]
-	if _, err := p.R.ReadAt(buf, p.At+start); err != nil {
+	page := (*buf)[:n]
+	if _, err := p.R.ReadAt(page, p.At+start); err != nil {
 		return nil, fmt.Errorf("flat: reading page %d: %w", i, err)
 	}
-	return Unseal(buf, i)
+	return unseal(page, i)
 }
 
-// Unseal checks the CRC at the end of page i and returns what stands before it.
-func Unseal(page []byte, i int) ([]byte, error) {
-	if len(page) < crcSize {
-		return nil, fmt.Errorf("%w: page %d has %d bytes", ErrDamaged, i, len(page))
-	}
+// unseal checks the CRC at the end of page i and returns what stands before it.
+func unseal(page []byte, i int) ([]byte, error) {
 	payload := page[: len(page)-crcSize : len(page)-crcSize]
 	want := binary.LittleEndian.Uint32(page[len(payload):])
 	if got := crc32.Checksum(payload, castagnoli); got != want {

@@ -73,8 +73,9 @@ func (x *Index) distance(lsn ident.LSN) uint32 {
 		x.base = lsn
 	}
 	d := uint64(lsn-x.base) >> lsnShift
-	invariant.Check(lsn >= x.base && d <= math.MaxUint32 && lsn&(1<<lsnShift-1) == 0,
-		"keyindex: LSN %d in a segment from %d", lsn, x.base)
+	if lsn < x.base || d > math.MaxUint32 || lsn&(1<<lsnShift-1) != 0 { // operands cost allocations
+		invariant.Check(false, "keyindex: LSN %d in a segment from %d", lsn, x.base)
+	}
 	return uint32(d)
 }
 

@@ -152,7 +152,7 @@ func (t *top) find(hash, from, to uint64, newest bool, a *answer) error {
 
 // page answers from one page and reports whether there is room for more.
 func (t *top) page(i int, hash, from, to uint64, newest bool, a *answer) (more bool, err error) {
-	payload, err := t.pages.Read(i, nil)
+	payload, err := t.pages.Read(i, new([]byte))
 	if err != nil {
 		return false, err
 	}

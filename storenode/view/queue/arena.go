@@ -62,8 +62,9 @@ func newArena(base ident.LSN) *arena { return &arena{base: base, skips: make([][
 // add appends a posting to a touched queue.
 func (a *arena) add(t uint32, p Posting) {
 	distance := uint64(p.LSN-a.base) >> lsnShift
-	invariant.Check(p.LSN >= a.base && distance <= math.MaxUint32 && p.LSN&(1<<lsnShift-1) == 0,
-		"queue: posting at LSN %d in a segment from %d", p.LSN, a.base)
+	if p.LSN < a.base || distance > math.MaxUint32 || p.LSN&(1<<lsnShift-1) != 0 {
+		invariant.Check(false, "queue: posting at LSN %d in a segment from %d", p.LSN, a.base)
+	}
 	i := a.n
 	if i%pageRecs == 0 {
 		a.pages = append(a.pages, new(page))

@@ -110,21 +110,24 @@ func (s *Stored) openTimes(r *io.SectionReader) error {
 // Segment implements Source.
 func (s *Stored) Segment() sealed.Segment { return s.seg }
 
-// pageBuffers lends the memory that pages are read into.
-var pageBuffers = sync.Pool{New: func() any { return &pageBuffer{b: make([]byte, 0, 8<<10)} }}
+// lent is the memory that a page is read into and decoded from.
+type lent struct {
+	b []byte
+	d flat.Decoder
+}
 
-type pageBuffer struct{ b []byte }
+var pool = sync.Pool{New: func() any { return new(lent) }}
 
-// read reads a page into a lent buffer, which the caller gives back.
-func read(p *flat.Pages, i int) (*flat.Decoder, *pageBuffer, error) {
-	buf := pageBuffers.Get().(*pageBuffer)
-	payload, err := p.Read(i, buf.b)
+// read reads a page into lent memory, which the caller gives back to the pool.
+func read(p *flat.Pages, i int) (*lent, error) {
+	l := pool.Get().(*lent)
+	payload, err := p.Read(i, &l.b)
 	if err != nil {
-		pageBuffers.Put(buf)
-		return nil, nil, err
+		pool.Put(l)
+		return nil, err
 	}
-	buf.b = payload[:0]
-	return flat.NewDecoder(payload), buf, nil
+	l.d.Reset(payload)
+	return l, nil
 }
 
 // Find implements Source.
@@ -134,67 +137,89 @@ func (s *Stored) Find(t ident.Topic, q ident.Queue) (Span, bool, error) {
 	if i < 0 {
 		return Span{}, false, nil
 	}
-	for span, err := range s.page(i) {
-		if err != nil {
-			return Span{}, false, edge("queue.Stored.Find", err)
-		}
-		if c := compareKey(span, t, q); c >= 0 {
-			return span, c == 0, nil
+	p, err := s.openSpans(i)
+	if err != nil {
+		return Span{}, false, edge("queue.Stored.Find", err)
+	}
+	defer p.close()
+	for p.next() {
+		if c := compareKey(p.span, t, q); c >= 0 {
+			return p.span, c == 0, nil
 		}
 	}
-	return Span{}, false, nil
+	return Span{}, false, edgeIf("queue.Stored.Find", p.err())
 }
 
 func (k key) less(o key) bool { return k.topic < o.topic || k.topic == o.topic && k.queue < o.queue }
 
-// page yields the spans of one page of the directory.
-func (s *Stored) page(i int) iter.Seq2[Span, error] {
-	return func(yield func(Span, error) bool) {
-		d, buf, err := read(&s.spans, i)
-		if err != nil {
-			yield(Span{}, err)
-			return
-		}
-		defer pageBuffers.Put(buf)
-		ordinal := d.Max(uint64(s.count), "first posting")
-		span := Span{}
-		for first := true; d.OK() && d.Left() > 0; first = false {
-			step := ident.Topic(d.UV("topic"))
-			if step != 0 {
-				span.Topic, span.Queue = span.Topic+step, 0
-			} else if first {
-				d.Fail("topic")
-			}
-			span.Queue += ident.Queue(d.UV("queue"))
-			span.Base = ident.Offset(d.UV("base"))
-			span.at = uint32(ordinal)                                                 //nolint:gosec // at most count
-			span.Count = uint32(d.Max(uint64(s.count)-ordinal, "number of postings")) //nolint:gosec // at most count
-			ordinal += uint64(span.Count)
-			if d.OK() && !yield(span, nil) {
-				return
-			}
-		}
-		if err := d.Err("a directory page"); err != nil {
-			yield(Span{}, err)
-		}
-	}
+// spanPage walks the spans of one page of the directory.
+type spanPage struct {
+	*lent
+	span    Span
+	ordinal uint64 // of the next span's first posting
+	count   uint64 // of all postings
 }
+
+func (s *Stored) openSpans(i int) (spanPage, error) {
+	l, err := read(&s.spans, i)
+	if err != nil {
+		return spanPage{}, err
+	}
+	p := spanPage{lent: l, count: uint64(s.count)}
+	p.ordinal = p.d.Max(p.count, "first posting")
+	return p, nil
+}
+
+func (p *spanPage) close() { pool.Put(p.lent) }
+
+// next moves to the next span, if there is one.
+func (p *spanPage) next() bool {
+	d, s := &p.d, &p.span
+	if !d.OK() || d.Left() == 0 {
+		return false
+	}
+	if step := ident.Topic(d.UV("topic")); step != 0 {
+		s.Topic, s.Queue = s.Topic+step, 0
+	}
+	s.Queue += ident.Queue(d.UV("queue"))
+	s.Base = ident.Offset(d.UV("base"))
+	s.at = uint32(p.ordinal)                                         //nolint:gosec // at most count
+	s.Count = uint32(d.Max(p.count-p.ordinal, "number of postings")) //nolint:gosec // at most count
+	p.ordinal += uint64(s.Count)
+	if s.Topic == 0 || s.Count == 0 {
+		d.Fail("span")
+	}
+	return d.OK()
+}
+
+func (p *spanPage) err() error { return p.d.Err("a directory page") }
 
 // Directory implements Source.
 func (s *Stored) Directory() iter.Seq2[Span, error] {
 	return func(yield func(Span, error) bool) {
 		for i := range s.keys {
-			for span, err := range s.page(i) {
-				if err != nil {
-					yield(Span{}, edge("queue.Stored.Directory", err))
-					return
-				}
-				if !yield(span, nil) {
-					return
-				}
+			if more, err := s.yieldPage(i, yield); err != nil {
+				yield(Span{}, edge("queue.Stored.Directory", err))
+				return
+			} else if !more {
+				return
 			}
 		}
 	}
+}
+
+func (s *Stored) yieldPage(i int, yield func(Span, error) bool) (more bool, err error) {
+	p, err := s.openSpans(i)
+	if err != nil {
+		return false, err
+	}
+	defer p.close()
+	for p.next() {
+		if !yield(p.span, nil) {
+			return false, nil
+		}
+	}
+	return true, p.err()
 }
 
 // Read implements Source.
@@ -219,20 +244,20 @@ func (s *Stored) readPage(i, k int, dst []Posting) (int, error) {
 	if i >= s.postings.Count() {
 		return 0, flat.ErrDamaged
 	}
-	d, buf, err := read(&s.postings, i)
+	l, err := read(&s.postings, i)
 	if err != nil {
 		return 0, err
 	}
-	defer pageBuffers.Put(buf)
+	defer pool.Put(l)
 	n, prev := min(len(dst), postingsPerPage-k), s.seg.Base
 	for j := range k + n {
-		p := readPosting(d, prev)
+		p := readPosting(&l.d, prev)
 		prev = p.LSN
 		if j >= k {
 			dst[j-k] = p
 		}
 	}
-	return n, d.Err("a page of postings")
+	return n, l.d.Err("a page of postings")
 }
 
 // Since implements Source.
@@ -260,11 +285,12 @@ func edgeIf(op string, err error) error {
 }
 
 func (s *Stored) sinceIn(page int, timeMS int64) (ident.LSN, bool, error) {
-	d, buf, err := read(&s.times, page)
+	l, err := read(&s.times, page)
 	if err != nil {
 		return 0, false, err
 	}
-	defer pageBuffers.Put(buf)
+	defer pool.Put(l)
+	d := &l.d
 	at := sample{lsn: s.seg.Base}
 	for d.OK() && d.Left() > 0 {
 		at = readSample(d, at)
