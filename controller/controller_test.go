@@ -23,6 +23,7 @@ func TestFirstTopic(t *testing.T) {
 		if topic == nil || len(topic.GetQueues()) != 8 || len(response.GetLaggards()) != 0 {
 			t.Errorf("%v, laggards %v", topic, response.GetLaggards())
 		}
+		synctest.Wait()
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		if n.fences != 2 || n.leads != 2 {

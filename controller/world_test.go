@@ -71,6 +71,7 @@ func (w *world) start(change func(*Config)) {
 	}
 	if change != nil {
 		change(&config)
+		w.store = config.Store
 	}
 	var err error
 	if w.c, err = New(config); err != nil {

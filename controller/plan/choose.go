@@ -29,6 +29,8 @@ type Answer struct {
 	Member   *controlv1.ReplicaID
 	Response *replicav1.FenceResponse // nil: none came
 	Failure  string                   // then: why
+	// Life is the instance of the process that holds the node's session now.
+	Life uint64
 }
 
 // Verdict is the outcome of an election.
@@ -92,6 +94,10 @@ func dirty(shard *controlv1.Shard, answer *Answer, known Metadata) (problem stri
 	switch {
 	case r == nil:
 		return fmt.Sprintf("n%d does not answer: %s", node, answer.Failure), false
+	case r.GetInstance() != answer.Life:
+		// The plan compares leaders with sessions: a leader whose session is of an earlier life would be elected
+		// again and again.
+		return fmt.Sprintf("n%d answers as another process than the one that reports", node), false
 	case r.GetAbsent():
 		return fmt.Sprintf("n%d does not have its replica (incarnation %d): its disk was lost or replaced; nothing is made anew by itself",
 			node, answer.Member.GetIncarnation()), true

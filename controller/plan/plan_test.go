@@ -29,7 +29,7 @@ import (
 //
 //	s1 term=3 leader=n1/4@7 in=n1/4,n2/5 min=1    shard 1; no leader = electing
 //	n1@7 s1/4:LEADER:3 s2/5:FAILED:3:disk         node 1, instance 7, and its replicas: state and term
-//	n1/4: instance=7 term=3 end=100 now=5 ...     an answer to Fence, or `silent`
+//	n1/4: instance=7 term=3 end=100 now=5 ...     an answer to Fence, or `silent`; life=8: the session is another's
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
@@ -134,7 +134,9 @@ func (w *script) answer(member string, words []string) Answer {
 		case "refusal":
 			r.Refusal = value
 		case "instance":
-			r.Instance = w.parse(value)
+			r.Instance, a.Life = w.parse(value), w.parse(value)
+		case "life":
+			a.Life = w.parse(value)
 		case "term":
 			r.LastTerm = w.parse(value)
 		case "end":

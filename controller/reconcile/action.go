@@ -15,6 +15,10 @@ import (
 // actionMax bounds one action: two commits and one round of calls.
 const actionMax = 30 * time.Second
 
+// leadPause is how long a node may take to report that it leads, after it was told
+// again. Until then its report says what it said before.
+const leadPause = 2 * time.Second
+
 // start carries out an action in a goroutine of its own, unless its subject is
 // busy or rests after a failure.
 func (r *Reconciler) start(ctx context.Context, action plan.Action, lives map[ident.Node]uint64) {
@@ -36,6 +40,9 @@ func (r *Reconciler) start(ctx context.Context, action plan.Action, lives map[id
 		err := r.carryOut(ctx, action)
 		<-r.slots
 		r.release(about, cause, err)
+		if err == nil && action.Kind == plan.Lead {
+			r.rest(about, cause, leadPause)
+		}
 		if err != nil && ctx.Err() == nil {
 			r.options.Log.WarnContext(ctx, "a repair failed; it is tried again", "action", action.String(), "error", err)
 		}
@@ -91,6 +98,13 @@ func (r *Reconciler) release(about subject, cause string, err error) {
 	rest.until = r.options.Now().Add(wait)
 	rest.next = min(2*rest.next, pauseMax)
 	r.mu.pauses[about] = rest
+}
+
+// rest leaves a subject alone for a while.
+func (r *Reconciler) rest(about subject, cause string, wait time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mu.pauses[about] = pause{cause: cause, until: r.options.Now().Add(wait)}
 }
 
 func (r *Reconciler) carryOut(ctx context.Context, action plan.Action) error {

@@ -100,6 +100,7 @@ func (r *Reconciler) fence(ctx context.Context, shard *controlv1.Shard) []plan.A
 	ctx, cancel := context.WithTimeout(ctx, callMax)
 	defer cancel()
 	answers := make([]plan.Answer, len(shard.GetInSync()))
+	defer r.addLives(answers)
 	var asked sync.WaitGroup
 	for i, member := range shard.GetInSync() {
 		answers[i].Member = member
@@ -117,6 +118,14 @@ func (r *Reconciler) fence(ctx context.Context, shard *controlv1.Shard) []plan.A
 	}
 	asked.Wait()
 	return answers
+}
+
+// addLives notes which processes report at the end of the round of calls.
+func (r *Reconciler) addLives(answers []plan.Answer) {
+	lives := livesOf(r.options.Live())
+	for i := range answers {
+		answers[i].Life = lives[ident.Node(answers[i].Member.GetNode())]
+	}
 }
 
 // giveUp notes why there is no leader, unless somebody else has gone on meanwhile.
