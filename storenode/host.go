@@ -90,7 +90,7 @@ func (n *Node) options(id ident.Shard, dir string) shard.Options {
 	return shard.Options{
 		ID: id, ClusterHash: ident.Hash64(n.mu.cluster), Instance: n.o.Instance, BootID: n.o.BootID, FS: n.o.FS, Dir: dir,
 		SegmentBytes: n.o.SegmentBytes, RingBytes: n.ringBytes(), MinFreeBytes: n.o.MinFreeBytes, Free: n.o.Free,
-		RetentionMS: n.o.RetentionMS, RetentionBytes: n.o.RetentionBytes, Clock: n.o.Clock,
+		RetentionMS: n.o.RetentionMS, RetentionBytes: n.o.RetentionBytes, Clock: n.o.Clock, Now: n.o.Now,
 		Metadata: source{n.o.Table}, Logger: n.logger, Counts: n.o.Counts,
 	}
 }

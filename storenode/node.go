@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
@@ -47,7 +48,8 @@ type Config struct {
 	MinFreeBytes   int64
 	RetentionMS    int64
 	RetentionBytes int64
-	Clock          clock.Source
+	Clock          clock.Source     // nil = the machine's
+	Now            func() time.Time // for deadlines
 	Logger         *slog.Logger
 	Counts         *shard.Counts
 }
@@ -77,8 +79,8 @@ const startMax = 1024
 // directory that can't be listed is an error, a replica that can't be opened is
 // a failed one.
 func New(o Config) (*Node, error) {
-	if len(o.Dirs) == 0 || o.Address == "" || o.Table == nil {
-		return nil, fault.Errorf("storenode.New", fault.Invalid, "a data directory, an address and a metadata table are needed")
+	if len(o.Dirs) == 0 || o.Address == "" || o.Table == nil || o.Now == nil {
+		return nil, fault.Errorf("storenode.New", fault.Invalid, "a data directory, an address, a metadata table and a clock are needed")
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

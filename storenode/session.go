@@ -33,6 +33,8 @@ func (n *Node) session(ctx context.Context) error {
 		return fault.Errorf("store node", fault.Invalid, "no controller to join: give --controller")
 	}
 	lost := false
+	again := time.NewTimer(sessionAgain)
+	defer again.Stop()
 	for i := 0; ctx.Err() == nil; i++ {
 		err := n.attend(ctx, n.o.Controllers[i%len(n.o.Controllers)])
 		var refused *refusedError
@@ -46,8 +48,9 @@ func (n *Node) session(ctx context.Context) error {
 		if n.joinedNow() {
 			lost = false
 		}
+		again.Reset(sessionAgain)
 		select {
-		case <-time.After(sessionAgain):
+		case <-again.C:
 		case <-ctx.Done():
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -54,7 +55,7 @@ func (p *process) addStoreNode() error {
 			return p.data.BindNode(c.Node, node)
 		},
 		SegmentBytes: c.SegmentBytes, RingBytes: ringBytes, MinFreeBytes: minFree(c.MinFreeBytes, p.data.Path()),
-		RetentionMS: c.Retention.Milliseconds(), RetentionBytes: c.RetentionBytes, Logger: p.logger, Counts: counts,
+		RetentionMS: c.Retention.Milliseconds(), RetentionBytes: c.RetentionBytes, Now: time.Now, Logger: p.logger, Counts: counts,
 	})
 	if err != nil {
 		return err

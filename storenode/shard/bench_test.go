@@ -11,7 +11,7 @@ import (
 
 // BenchmarkSend keeps 256 sends of 1 KiB in flight on the machine's disk.
 func BenchmarkSend(b *testing.B) {
-	l := beginOn(b, disk.OS{}, b.TempDir(), 0, 256<<20)
+	l := beginOn(b, setting{disk: disk.OS{}, dir: b.TempDir(), segmentBytes: 256 << 20})
 	defer l.stop()
 	body := make([]byte, 1024)
 	slots := make(chan []byte, 256)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -67,7 +68,7 @@ var instances atomic.Uint64
 func (l *life) options() Options {
 	return Options{
 		ID: 1, ClusterHash: 77, Instance: instances.Add(1), FS: l.disk, Dir: l.dir, SegmentBytes: l.size, RingBytes: 1 << 16,
-		Metadata: knowledge{}, Clock: func() clock.Reading {
+		Metadata: knowledge{}, Now: time.Now, Clock: func() clock.Reading {
 			at := l.offset.Load()
 			return clock.Reading{Mono: at, Wall: 1_000*hourMS + at}
 		},
@@ -76,20 +77,25 @@ func (l *life) options() Options {
 
 // begin creates or recovers the replica and makes it lead.
 func begin(t testing.TB, d *disk.Memory, offset int64) *life {
-	return beginOn(t, d, "s", offset, 64<<10)
+	return beginOn(t, setting{disk: d, dir: "s", offset: offset, segmentBytes: 64 << 10})
 }
 
-func beginOn(t testing.TB, d disk.FS, dir string, offset, segmentBytes int64) *life {
-	return beginWith(t, d, dir, offset, segmentBytes, nil)
+// setting says where and how a life begins.
+type setting struct {
+	disk         disk.FS
+	dir          string
+	offset       int64
+	segmentBytes int64
+	clock        clock.Source // nil: the life's own
 }
 
-// beginWith is beginOn with another clock than the life's own.
-func beginWith(t testing.TB, d disk.FS, dir string, offset, segmentBytes int64, source clock.Source) *life {
-	l := &life{t: t, disk: d, dir: dir, size: segmentBytes, ended: make(chan error, 1)}
-	l.offset.Store(offset)
+func beginOn(t testing.TB, at setting) *life {
+	d, dir := at.disk, at.dir
+	l := &life{t: t, disk: d, dir: dir, size: at.segmentBytes, ended: make(chan error, 1)}
+	l.offset.Store(at.offset)
 	o := l.options()
-	if source != nil {
-		o.Clock = source
+	if at.clock != nil {
+		o.Clock = at.clock
 	}
 	if _, _, err := replica.LoadMeta(d, dir); err != nil {
 		if err := Create(o, 5); err != nil {

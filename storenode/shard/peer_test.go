@@ -13,7 +13,7 @@ import (
 // TestPeer runs what a proxy may rely on over a real shard in this process.
 func TestPeer(t *testing.T) {
 	peertest.Run(t, func(t *testing.T) *peertest.Env {
-		l := beginWith(t, disk.NewMemory(), "s", 0, 16<<20, clock.System)
+		l := beginOn(t, setting{disk: disk.NewMemory(), dir: "s", segmentBytes: 16 << 20, clock: clock.System})
 		t.Cleanup(l.stop)
 		return &peertest.Env{
 			Peer: l.shard, Shard: 1, Topic: topicID, Group: groupID, TopicRevision: 1, GroupRevision: 1, Proxy: 4,

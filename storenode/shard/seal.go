@@ -143,6 +143,8 @@ func (s *Shard) checkpointed(lsn ident.LSN) {
 // no space it is tried again; any other error fails the replica.
 func (s *Shard) chore(f func() error) {
 	s.chores.put(func() {
+		again := time.NewTimer(choreAgain)
+		defer again.Stop()
 		for {
 			err := f()
 			if err == nil {
@@ -153,8 +155,9 @@ func (s *Shard) chore(f func() error) {
 				return
 			}
 			s.logger.Warn("no space for an index or a checkpoint: waiting", "error", err)
+			again.Reset(choreAgain)
 			select {
-			case <-time.After(choreAgain):
+			case <-again.C:
 			case <-s.stopped:
 				return
 			}

@@ -52,7 +52,7 @@ type Options struct {
 	RetentionMS    int64
 	RetentionBytes int64
 	Clock          clock.Source     // nil = clock.System
-	Now            func() time.Time // for deadlines; nil = time.Now
+	Now            func() time.Time // for deadlines
 	Metadata       Metadata
 	Logger         *slog.Logger
 	Counts         *Counts // nil = not counted
@@ -71,9 +71,6 @@ func (o *Options) setDefaults() {
 	}
 	if o.Clock == nil {
 		o.Clock = clock.System
-	}
-	if o.Now == nil {
-		o.Now = time.Now
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
