@@ -251,6 +251,7 @@ type client struct {
 func (f *fixture) client(id string, headers ...string) *client {
 	f.t.Helper()
 	conn, err := grpc.NewClient("passthrough:///mq.example:8081", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)), // as official clients mostly do
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return f.dial(ctx) }))
 	if err != nil {
 		f.t.Fatal(err)

@@ -31,9 +31,8 @@ type outgoing struct {
 var outgoings = sync.Pool{New: func() any { return new(outgoing) }}
 
 func (o *outgoing) free() {
-	clear(o.payloads)
 	clear(o.ids)
-	o.payloads, o.ids, o.bytes = o.payloads[:0], o.ids[:0], 0
+	o.payloads, o.ids, o.bytes = nil, o.ids[:0], 0 // payloads were given away
 	outgoings.Put(o)
 }
 
