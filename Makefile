@@ -36,7 +36,7 @@ setup: ## get modules and tools
 
 .PHONY: build
 build: ## build bin/mansio
-	go build -trimpath -o bin/mansio ./cmd/mansio
+	go build -o bin/mansio ./cmd/mansio
 
 .PHONY: run
 run: build ## start a serving standalone with its data in ./data

@@ -86,6 +86,7 @@ var clocks = map[string]string{
 	"cmd/mansio":                  "progress and reports for humans",
 	"internal/assembly":           "hands the clock to all others",
 	"internal/bench":              "measures",
+	"internal/rocketmq":           "deadlines and born times",
 	"internal/rpc":                "deadlines",
 	"internal/storewire":          "deadlines",
 	"internal/telemetry":          "durations",
