@@ -33,8 +33,12 @@ type Catalog struct{ newest map[key]record.Config }
 func New() *Catalog { return &Catalog{newest: map[key]record.Config{}} }
 
 // Apply takes a configuration over and reports whether it is news: newer than
-// the one known. It keeps a copy of the bytes, except of deleted ones.
+// the one known. It keeps a copy of the bytes, except of deleted ones. A start
+// rule is always news and is not kept.
 func (c *Catalog) Apply(b *record.Config) bool {
+	if b.Kind == record.ConfigStart {
+		return true
+	}
 	k := key{b.Kind, b.ID}
 	if old, known := c.newest[k]; known && !newer(b, &old) {
 		return false
@@ -106,7 +110,7 @@ func (c *Catalog) Restore(r io.Reader) error {
 			Revision: d.Max(math.MaxInt64, "revision"), Deleted: d.Flag("deleted"), Bytes: d.Str("bytes"),
 		}
 		k := key{b.Kind, b.ID}
-		if k.compare(last) <= 0 || b.Deleted && len(b.Bytes) > 0 {
+		if k.compare(last) <= 0 || k.kind == record.ConfigStart || b.Deleted && len(b.Bytes) > 0 {
 			d.Fail("order")
 		}
 		if !d.OK() {

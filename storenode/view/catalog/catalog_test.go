@@ -4,6 +4,8 @@ package catalog
 
 import (
 	"bytes"
+	"flag"
+	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -11,6 +13,8 @@ import (
 
 	"github.com/mansiomq/mansio/storenode/record"
 )
+
+var rewrite = flag.Bool("rewrite", false, "write golden files")
 
 func draw(t *rapid.T) record.Config {
 	b := record.Config{
@@ -87,4 +91,46 @@ func FuzzRestore(f *testing.F) {
 			t.Fatalf("no round trip: %v", err)
 		}
 	})
+}
+
+// TestStartRulesAreAlwaysNews: their entries carry the group as id, whatever the
+// topic, and revisions come in any order.
+func TestStartRulesAreAlwaysNews(t *testing.T) {
+	c := New()
+	for _, revision := range []uint64{9, 3, 3} {
+		if !c.Apply(&record.Config{Kind: record.ConfigStart, ID: 5, Revision: revision, Bytes: []byte("rule")}) {
+			t.Fatalf("revision %d is no news", revision)
+		}
+	}
+	if c.Digest() != New().Digest() {
+		t.Fatal("start rules are kept")
+	}
+}
+
+// TestGolden reads the checkpoint that the first version wrote.
+func TestGolden(t *testing.T) {
+	c := New()
+	c.Apply(&record.Config{Kind: record.ConfigTopic, ID: 300, RestoreEpoch: 1, Revision: 1 << 40, Bytes: []byte("a topic")})
+	c.Apply(&record.Config{Kind: record.ConfigTopic, ID: 2, Revision: 8, Deleted: true})
+	c.Apply(&record.Config{Kind: record.ConfigGroup, ID: 2, Revision: 9, Bytes: []byte("a group")})
+	var got bytes.Buffer
+	if err := c.Checkpoint(&got); err != nil {
+		t.Fatal(err)
+	}
+	if *rewrite {
+		if err := os.WriteFile("testdata/checkpoint.v1.bin", got.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile("testdata/checkpoint.v1.bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Bytes(), want) {
+		t.Fatal("the format changed")
+	}
+	n := New()
+	if err := n.Restore(bytes.NewReader(want)); err != nil || n.Digest() != c.Digest() {
+		t.Fatal(err)
+	}
 }

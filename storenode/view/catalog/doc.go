@@ -8,8 +8,9 @@
 // logged. A deletion is remembered for ever: ids are never used again, and
 // nothing that names a deleted one shall come back to life.
 //
-// Start rules of a group on a topic are not kept here: the delivery view has
-// them.
+// Start rules of a group on a topic are not kept here: their entries are named by
+// the group alone, so that two topics' rules would be taken for one object. The
+// delivery view has them, and takes one that is repeated as it was.
 //
 // # Checkpoint, version 1
 //

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"io"
+	"math/bits"
 	"slices"
 
 	"github.com/mansiomq/mansio/storenode/view/flat"
@@ -26,7 +27,10 @@ type pair struct {
 }
 
 func (p pair) compare(o pair) int {
-	return cmp.Or(cmp.Compare(p.hash, o.hash), cmp.Compare(p.lsn, o.lsn))
+	if p.hash != o.hash {
+		return cmp.Compare(p.hash, o.hash)
+	}
+	return cmp.Compare(p.lsn, o.lsn)
 }
 
 // WriteKeys writes the run's keys as a section of an index file. Equal runs
@@ -37,14 +41,37 @@ func (r *Run) WriteKeys(w io.Writer) error { return writeSection(w, r, sorted(r,
 // equal bytes.
 func (r *Run) WriteIDs(w io.Writer) error { return writeSection(w, r, sorted(r, &r.ids)) }
 
+// bucketBits is how many of a hash's first bits choose its bucket: a segment of
+// 256 k messages has buckets of 64, which sort in the cache.
+const bucketBits = 12
+
+// sorted returns the pairs of a list in order, each once. Hashes are uniform, so
+// dealing them into buckets leaves little to sort.
 func sorted[H uint32 | uint64](r *Run, l *list[H]) []pair {
+	var zero H
+	down := bits.Len64(uint64(^zero)) - bucketBits
+	var ends [1 << bucketBits]int
+	for i := range l.n {
+		h, _ := l.at(i)
+		ends[h>>down]++
+	}
+	sum := 0
+	for i, n := range ends {
+		ends[i] = sum
+		sum += n
+	}
 	shift := uint32((r.base - r.seg.Base) >> lsnShift) //nolint:gosec // inside a segment
 	pairs := make([]pair, l.n)
-	for i := range pairs {
+	for i := range l.n {
 		h, d := l.at(i)
-		pairs[i] = pair{uint64(h), d + shift}
+		pairs[ends[h>>down]] = pair{uint64(h), d + shift}
+		ends[h>>down]++
 	}
-	slices.SortFunc(pairs, pair.compare)
+	start := 0
+	for _, end := range ends {
+		slices.SortFunc(pairs[start:end], pair.compare)
+		start = end
+	}
 	return slices.Compact(pairs)
 }
 

@@ -5,8 +5,11 @@ package keyindex
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"io"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -18,6 +21,8 @@ import (
 	"github.com/mansiomq/mansio/internal/message"
 	"github.com/mansiomq/mansio/storenode/view/flat"
 )
+
+var rewrite = flag.Bool("rewrite", false, "write golden files")
 
 func section(b []byte) *io.SectionReader {
 	return io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b)))
@@ -52,12 +57,16 @@ type stage struct {
 }
 
 func (s *stage) add(t *rapid.T) {
-	for range rapid.SampledFrom([]int{1, 1, 5, 600}).Draw(t, "times") {
-		h := message.Head{
-			Topic:  ident.Topic(rapid.IntRange(1, 2).Draw(t, "topic")),
-			IDHash: rapid.SampledFrom([]uint64{0, 1, 2, 7 << 60, 1<<64 - 1}).Draw(t, "id"),
+	h := message.Head{
+		Topic:     ident.Topic(rapid.IntRange(1, 2).Draw(t, "topic")),
+		IDHash:    rapid.SampledFrom(someIDs).Draw(t, "id"),
+		KeyHashes: rapid.SliceOfN(rapid.Uint32Range(0, 2), 0, 3).Draw(t, "keys"),
+	}
+	gap := ident.LSN(rapid.SampledFrom([]int{8, 16, 1 << 22}).Draw(t, "gap"))
+	for i := range rapid.SampledFrom([]int{1, 1, 5, 600}).Draw(t, "times") {
+		if i > 0 { // many of a kind, to fill pages
+			h.IDHash = someIDs[i%len(someIDs)]
 		}
-		h.KeyHashes = rapid.SliceOfN(rapid.Uint32Range(0, 2), 0, 3).Draw(t, "keys")
 		s.x.Add(s.lsn, message.Append(nil, &h, nil, nil))
 		for _, k := range h.KeyHashes {
 			s.know(OfKey(h.Topic, k))
@@ -65,9 +74,11 @@ func (s *stage) add(t *rapid.T) {
 		if h.IDHash != 0 {
 			s.know(OfID(h.IDHash))
 		}
-		s.lsn += ident.LSN(rapid.SampledFrom([]int{8, 16, 1 << 22}).Draw(t, "gap"))
+		s.lsn += gap
 	}
 }
+
+var someIDs = []uint64{0, 1, 2, 7 << 60, 1<<64 - 1}
 
 func (s *stage) know(k Key) {
 	if all := s.truth[k]; len(all) == 0 || all[len(all)-1] != s.lsn {
@@ -319,4 +330,104 @@ func FuzzRestore(f *testing.F) {
 			store(t, x.Freeze(x.base, end))
 		}
 	})
+}
+
+// TestGolden reads what the first version wrote, and writes it again.
+func TestGolden(t *testing.T) {
+	x := New()
+	for i := range uint64(600) {
+		h := message.Head{Topic: ident.Topic(i%3 + 1), IDHash: (i + 1) << 40, KeyHashes: []uint32{uint32(i) % 7, 9}}
+		x.Add(ident.LSN(4096+i*128), message.Append(nil, &h, nil, nil))
+	}
+	var b bytes.Buffer
+	if err := x.Checkpoint(&b); err != nil {
+		t.Fatal(err)
+	}
+	old := New()
+	if err := old.Restore(bytes.NewReader(golden(t, "checkpoint.v1.bin", b.Bytes()))); err != nil || old.Digest() != x.Digest() {
+		t.Fatal(err)
+	}
+	run := x.Freeze(4000, 1<<20)
+	keys, ids := sections(t, run)
+	s, err := Open(section(golden(t, "keys.v1.bin", keys)), section(golden(t, "ids.v1.bin", ids)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k := range uint32(10) {
+		q := Query{Key: OfKey(2, k), To: math.MaxUint64, Max: 1000, Newest: true}
+		want, err := run.Find(nil, q)
+		got, serr := s.Find(nil, q)
+		if err != nil || serr != nil || !cmp.Equal(got, want) {
+			t.Fatal(err, serr, cmp.Diff(want, got))
+		}
+	}
+}
+
+func golden(t *testing.T, name string, got []byte) []byte {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *rewrite {
+		if err := os.WriteFile(path, got, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Fatalf("%s: the format changed", name)
+	}
+	return want
+}
+
+// busy is 256 k messages of two keys each.
+func busy() (*Index, ident.LSN) {
+	x := New()
+	for i := range uint64(1 << 18) {
+		h := message.Head{Topic: 1, IDHash: (i + 1) * 0x9e3779b97f4a7c15, KeyHashes: []uint32{uint32(i) * 2654435761}}
+		x.Add(ident.LSN(8+i*1024), message.Append(nil, &h, nil, nil))
+	}
+	return x, 8 + 1<<28
+}
+
+func BenchmarkAdd(b *testing.B) {
+	b.ReportAllocs()
+	h := message.Head{Topic: 1, IDHash: 1, KeyHashes: []uint32{1}}
+	p := message.Append(nil, &h, nil, nil)
+	x := New()
+	for i := 0; b.Loop(); i++ {
+		x.Add(ident.LSN(8+i*1024), p)
+		if i%(1<<18) == 1<<18-1 {
+			x.Freeze(x.base, ident.LSN(8+i*1024+8))
+		}
+	}
+}
+
+func BenchmarkFind(b *testing.B) {
+	x, end := busy()
+	run := x.Freeze(8, end)
+	known := uint64(77777)
+	known *= 0x9e3779b97f4a7c15
+	for name, src := range map[string]Source{"run": run, "stored": store(b, run)} {
+		b.Run(name, func(b *testing.B) {
+			q := Query{Key: OfID(known), To: end, Max: 10}
+			for b.Loop() {
+				if got, err := src.Find(nil, q); err != nil || len(got) != 1 {
+					b.Fatal(got, err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkWriteRun(b *testing.B) {
+	x, end := busy()
+	run := x.Freeze(8, end)
+	size := 0
+	for b.Loop() {
+		k, i := sections(b, run)
+		size = len(k) + len(i)
+	}
+	b.ReportMetric(float64(size)/(1<<18), "B/message")
 }

@@ -12,8 +12,9 @@
 //   - A number further below is too old: whether it was stored is not known any
 //     more, so the caller refuses it.
 //   - At most ProxiesMax proxies are remembered; when another one comes, the one
-//     with the oldest message, by log time, is forgotten. Proxy 0 is nobody and is
-//     never asked about.
+//     with the oldest message, by log time, is forgotten.
+//   - Proxy 0 and seq 0 mean that the message has no number: it is never a
+//     duplicate and never remembered.
 //
 // # Checkpoint, version 1
 //

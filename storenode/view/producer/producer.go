@@ -53,13 +53,17 @@ type Seen struct {
 // New makes a view that remembers nobody.
 func New() *Windows { return &Windows{proxies: map[uint64]*window{}} }
 
-// Seen says whether a message with that number was applied before.
+// numbered reports whether a message has a number at all.
+func numbered(proxy, seq uint64) bool { return proxy != 0 && seq != 0 }
+
+// Seen says whether a message with that number was applied before. One that has
+// no number, proxy or seq 0, never was.
 func (w *Windows) Seen(proxy, seq uint64) Seen {
 	p := w.proxies[proxy]
-	if p == nil {
+	if p == nil || !numbered(proxy, seq) {
 		return Seen{}
 	}
-	if seq == 0 || p.stale(seq) {
+	if p.stale(seq) {
 		return Seen{TooOld: true}
 	}
 	if s := &p.slots[seq%uint64(len(p.slots))]; s.seq == seq {
@@ -68,8 +72,12 @@ func (w *Windows) Seen(proxy, seq uint64) Seen {
 	return Seen{}
 }
 
-// Apply remembers where a message that was not seen before stands.
+// Apply remembers where a message that was not seen before stands. One that has
+// no number is nothing to remember.
 func (w *Windows) Apply(proxy, seq uint64, lsn ident.LSN, offset ident.Offset, timeMS int64) {
+	if !numbered(proxy, seq) {
+		return
+	}
 	p := w.proxies[proxy]
 	if p == nil {
 		if len(w.proxies) >= ProxiesMax {

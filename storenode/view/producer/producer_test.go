@@ -4,12 +4,16 @@ package producer
 
 import (
 	"bytes"
+	"flag"
+	"os"
 	"testing"
 
 	"pgregory.net/rapid"
 
 	"github.com/mansiomq/mansio/internal/ident"
 )
+
+var rewrite = flag.Bool("rewrite", false, "write golden files")
 
 func copyOf(t interface{ Fatal(...any) }, w *Windows) *Windows {
 	var b bytes.Buffer
@@ -99,4 +103,56 @@ func FuzzRestore(f *testing.F) {
 			t.Fatal("no round trip")
 		}
 	})
+}
+
+func TestWithoutANumber(t *testing.T) {
+	w := New()
+	empty := w.Digest()
+	w.Apply(0, 5, 8, 0, 1)
+	w.Apply(5, 0, 8, 0, 1)
+	if w.Seen(0, 5) != (Seen{}) || w.Seen(5, 0) != (Seen{}) || w.Digest() != empty {
+		t.Fatal("remembered a message that has no number")
+	}
+	w.Apply(5, 3*Window, 8, 0, 1)
+	if w.Seen(5, 0) != (Seen{}) {
+		t.Fatal("refused a message that has no number")
+	}
+}
+
+// TestGolden reads the checkpoint that the first version wrote.
+func TestGolden(t *testing.T) {
+	w := New()
+	for i := uint64(1); i < 40; i++ {
+		w.Apply(i%3+1<<63, 10_000+i*i, ident.LSN(8*i), ident.Offset(i), int64(1000+i))
+	}
+	var got bytes.Buffer
+	if err := w.Checkpoint(&got); err != nil {
+		t.Fatal(err)
+	}
+	if *rewrite {
+		if err := os.WriteFile("testdata/checkpoint.v1.bin", got.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile("testdata/checkpoint.v1.bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Bytes(), want) {
+		t.Fatal("the format changed")
+	}
+	n := New()
+	if err := n.Restore(bytes.NewReader(want)); err != nil || n.Digest() != w.Digest() {
+		t.Fatal(err)
+	}
+}
+
+func BenchmarkApply(b *testing.B) {
+	b.ReportAllocs()
+	w := New()
+	for i := uint64(1); b.Loop(); i++ {
+		if w.Seen(7, i) == (Seen{}) {
+			w.Apply(7, i, ident.LSN(8*i), ident.Offset(i), int64(i))
+		}
+	}
 }
