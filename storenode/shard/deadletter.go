@@ -130,7 +130,6 @@ func (s *Shard) putDeadLetter(d deadLetter, w waiter, payload message.Payload, t
 		s.settled(w, storeapi.Invalid) // it fits in no segment of the size that is configured now
 		return
 	}
-	s.tail.timeMS = s.now()
 	if _, known := s.told[configKey{record.ConfigTopic, uint64(payload.Topic())}]; !known {
 		if c, ok := s.o.Metadata.Config(record.ConfigTopic, uint64(payload.Topic())); ok {
 			s.putConfig(record.ConfigTopic, c, false)

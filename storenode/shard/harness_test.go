@@ -87,6 +87,7 @@ type setting struct {
 	offset       int64
 	segmentBytes int64
 	clock        clock.Source // nil: the life's own
+	tune         func(*Options)
 }
 
 func beginOn(t testing.TB, at setting) *life {
@@ -96,6 +97,9 @@ func beginOn(t testing.TB, at setting) *life {
 	o := l.options()
 	if at.clock != nil {
 		o.Clock = at.clock
+	}
+	if at.tune != nil {
+		at.tune(&o)
 	}
 	if _, _, err := replica.LoadMeta(d, dir); err != nil {
 		if err := Create(o, 5); err != nil {

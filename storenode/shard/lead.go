@@ -13,9 +13,9 @@ import (
 // beginTerm makes the replica recovering: it writes the barrier. When that has
 // been applied it leads.
 func (s *Shard) beginTerm(term ident.Term, inSync []record.ReplicaID) {
-	s.clock = clock.Start(s.views.applied.TimeMS, s.o.Clock())
+	s.clock = clock.Start(s.views.applied.TimeMS, s.reading)
 	s.tail.term, s.tail.timeMS = term, 0
-	s.tail.timeMS = max(s.now(), s.views.applied.TimeMS)
+	s.tail.timeMS = max(s.clock.Now(s.reading), s.views.applied.TimeMS)
 	body := record.TermStart{InSync: inSync, PrevEnd: s.tail.end}
 	s.scratch = body.Append(s.scratch[:0])
 	s.put(record.TypeTermStart, waiter{}, s.scratch)
@@ -31,7 +31,7 @@ func (s *Shard) lead(term ident.Term) {
 	s.selector = delivery.NewSelector(s.views.deliveries)
 	s.selector.Reset()
 	s.subscriptions = delivery.NewSubscriptions(s.tail.timeMS)
-	s.renewedMS = s.o.Clock().Mono
+	s.renewedMS = s.reading.Mono
 	s.logger.Info("leads", "term", term, "role", s.machine.Role().String())
 }
 

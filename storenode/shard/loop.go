@@ -25,6 +25,8 @@ func (s *Shard) own(ctx context.Context) error {
 	var spare []*storeapi.Op
 	s.timer = time.NewTimer(time.Hour)
 	defer s.timer.Stop()
+	s.look()
+	s.startedMS = s.reading.Mono
 	for {
 		wake := s.inbox.wake
 		if s.filling.bytes() >= batchBytesMax {
@@ -32,12 +34,16 @@ func (s *Shard) own(ctx context.Context) error {
 		}
 		select {
 		case <-wake:
+			s.look()
 			spare = s.serve(spare)
 		case r := <-s.written:
+			s.look()
 			s.landed(r)
 		case f := <-s.calls:
+			s.look()
 			f()
 		case <-s.timer.C:
+			s.look()
 		case <-ctx.Done():
 			err := s.stop()
 			s.publish()
@@ -154,12 +160,12 @@ func (s *Shard) commit(b *batch) {
 	s.answerFences()
 }
 
-// now is log time, never behind what was written.
-func (s *Shard) now() int64 {
-	if s.clock == nil {
-		return s.tail.timeMS
+// look reads the machine's clocks: once for each event, whatever it brings.
+func (s *Shard) look() {
+	s.reading = s.o.Clock()
+	if s.clock != nil {
+		s.tail.timeMS = max(s.clock.Now(s.reading), s.tail.timeMS)
 	}
-	return max(s.clock.Now(s.o.Clock()), s.tail.timeMS)
 }
 
 // call runs f on the owner goroutine and waits; false when the shard stopped.

@@ -24,7 +24,7 @@ func (s *Shard) retire() {
 	for _, g := range segments {
 		total += int64(g.End - g.Base) //nolint:gosec // a size
 	}
-	now := s.o.Clock()
+	now := s.reading
 	trusted := now.Mono-s.startedMS >= retireAfterMS && abs(s.clock.Off(now)) <= clock.OffMS
 	var start ident.LSN
 	for i := 0; i+1 < len(segments) && s.spare(segments[i].End); i++ {

@@ -56,7 +56,6 @@ func (s *Shard) sequence(op *storeapi.Op) {
 		reply(op, storeapi.Expired, s.tail.term, nil)
 		return
 	}
-	s.tail.timeMS = s.now()
 	switch r := op.Request.(type) {
 	case *storeapi.Append:
 		s.sequenceAppend(op, r)

@@ -70,7 +70,6 @@ func (s *Shard) closeSettle() {
 	if len(o.items) == 0 {
 		return
 	}
-	s.tail.timeMS = s.now()
 	body := record.Settle{Items: o.items}
 	s.scratch = body.Append(s.scratch[:0])
 	waits := s.takeWaits(o.waits)

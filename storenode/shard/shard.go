@@ -116,7 +116,8 @@ type Shard struct {
 	selector      *delivery.Selector
 	subscriptions *delivery.Subscriptions
 	parking       *parking
-	clock         *clock.Clock // while leading
+	clock         *clock.Clock  // while leading
+	reading       clock.Reading // of the machine's clocks, for the event at hand
 	tail          tail
 	commitEnd     ident.LSN
 	restoreEpoch  uint64
@@ -311,7 +312,7 @@ func (s *Shard) fenced(term ident.Term, seen replica.Seen) (Fenced, error) {
 	}
 	m := s.meta.Get()
 	return Fenced{
-		Status: s.Status(), LastTerm: s.views.applied.Term, Lossy: m.Lossy, NowMS: s.o.Clock().Wall, Seen: m.Seen,
+		Status: s.Status(), LastTerm: s.views.applied.Term, Lossy: m.Lossy, NowMS: s.reading.Wall, Seen: m.Seen,
 	}, nil
 }
 
@@ -366,7 +367,6 @@ func (s *Shard) Forget(kind record.ConfigKind, id uint64, revision int64) {
 		if !known || told.deleted || !s.leads() {
 			return
 		}
-		s.tail.timeMS = s.now()
 		s.putConfig(kind, storeapi.Config{ID: id, Revision: max(revision, told.revision+1)}, true)
 	})
 }
@@ -380,7 +380,6 @@ func (s *Shard) ForgetMissing(exists func(record.ConfigKind, uint64) bool, revis
 		}
 		for key, told := range s.told {
 			if !told.deleted && told.revision <= revision && !exists(key.kind, key.id) {
-				s.tail.timeMS = s.now()
 				s.putConfig(key.kind, storeapi.Config{ID: key.id, Revision: max(revision, told.revision+1)}, true)
 			}
 		}

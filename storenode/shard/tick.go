@@ -27,9 +27,8 @@ type ticks struct {
 // tick does what time demands. It runs after every event, so each part costs
 // next to nothing when it has nothing to do.
 func (s *Shard) tick() {
-	now := s.o.Clock()
+	now := s.reading
 	if s.leads() {
-		s.tail.timeMS = s.now()
 		if due, ok := s.selector.NextDueMS(); ok && due <= s.tail.timeMS {
 			for s.selector.Advance(s.tail.timeMS) {
 			}

@@ -59,7 +59,7 @@ func (s *Shard) wake(at place) {
 		if w == nil {
 			return
 		}
-		reply(w.op, storeapi.Ready, s.tail.term, &storeapi.ReadyResult{Ticket: s.parking.issue(w, s.o.Clock().Mono)})
+		reply(w.op, storeapi.Ready, s.tail.term, &storeapi.ReadyResult{Ticket: s.parking.issue(w, s.reading.Mono)})
 		if s.parking.out[at] > 0 && !s.plenty(at) {
 			return
 		}
