@@ -74,7 +74,7 @@
 // Offsets lie in chunks of 64 (three bit masks), leases in slabs of 8 slots
 // which exist only while one of the 8 is live; chunks that are wholly done are
 // dropped, wherever they lie, so a stuck head costs one chunk and not the span
-// behind it. All of it is in flat pools without pointers: about 17 bytes for a
+// behind it. All of it is in flat pools without pointers: about 18 bytes for a
 // lease among dense ones, and nothing for a backlog that nobody has touched.
 //
 // Beside the state, and never in a checkpoint, there are accelerators: a heap

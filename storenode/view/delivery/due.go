@@ -119,10 +119,14 @@ func (d *Deliveries) unlist(l *list, of func(*chunk) *link, id uint32) {
 	*at = link{}
 }
 
+// ownedLookMS is how far ahead the bound of an owned lease may lie beyond the
+// slot's own due. An owner's farewell leaves it TerminatedTTLMS from the entry's
+// time on; the entry may have been written some time before the survey.
+const ownedLookMS = TerminatedTTLMS / 2
+
 // survey looks at all live offsets of a chunk that are not promised: which can
 // be leased again, which have had their last attempt, and before when no other
-// falls due (a bound, since an owner's termination may move a due forward to
-// TerminatedTTLMS from now, but not below the slot's own).
+// falls due, if there is another.
 func (d *Deliveries) survey(p *pair, c *chunk, nowMS int64) (expired, exhausted uint64, nextMS int64, more bool) {
 	for m := c.live &^ c.busy; m != 0; m &= m - 1 {
 		i := uint64(bits.TrailingZeros64(m)) //nolint:gosec // 0…63
@@ -131,7 +135,7 @@ func (d *Deliveries) survey(p *pair, c *chunk, nowMS int64) (expired, exhausted 
 		switch {
 		case due > nowMS:
 			if s.flags[j]&flagOwned != 0 {
-				due = min(due, max(d.epochMS+int64(s.due[j]), nowMS+TerminatedTTLMS))
+				due = min(due, max(d.epochMS+int64(s.due[j]), nowMS+ownedLookMS))
 			}
 			if !more || due < nextMS {
 				nextMS, more = due, true

@@ -123,8 +123,8 @@ func TestTrimCounts(t *testing.T) {
 
 // A stuck head costs its chunk, not the span behind it.
 func TestStuckHead(t *testing.T) {
-	st := newStage(t, 1, 1_000_000)
-	for range 1000 {
+	st := newStage(t, 1, 200_000)
+	for range 200 {
 		h, got := st.receive(1000, Filter{})
 		if got[0].Offset == 0 {
 			got = got[1:]
@@ -134,15 +134,15 @@ func TestStuckHead(t *testing.T) {
 	if st.d.chunks.used != 1 || len(st.d.queues.at(1).chunks) != 1 {
 		t.Fatalf("%d chunks", st.d.chunks.used)
 	}
-	if p, _ := st.d.Position(st.key, 0); p.Floor != 0 || p.Next != 1_000_000 || p.InFlight != 1 {
+	if p, _ := st.d.Position(st.key, 0); p.Floor != 0 || p.Next != 200_000 || p.InFlight != 1 {
 		t.Fatalf("%+v", p)
 	}
 }
 
 // Memory that a burst took is given back when it is over.
 func TestNothingIsLeftOfABurst(t *testing.T) {
-	st := newStage(t, 8, 20_000)
-	h, got := st.receive(160_000, Filter{})
+	st := newStage(t, 8, 5_000)
+	h, got := st.receive(40_000, Filter{})
 	for i := len(got) - 1; i >= 0; i -= 3 {
 		st.ack(h, got[i])
 	}

@@ -3,7 +3,7 @@
 package delivery
 
 const (
-	pageBits = 8
+	pageBits = 7
 	pageLen  = 1 << pageBits
 )
 

@@ -49,7 +49,10 @@ func (b *batch) takeDueOf(id uint32, c *chunk, want int) bool {
 	left := expired
 	for m := expired; m != 0 && !b.done(want); m &= m - 1 {
 		o := c.base + uint64(bits.TrailingZeros64(m)) //nolint:gosec // 0…63
-		kind, size, ok := b.judge(i, o)
+		kind, size, ok := record.RunSkip, uint32(0), true
+		if o >= uint64(b.walks[i].state.Min) { // else retention took it: see trimmed
+			kind, size, ok = b.judge(i, o)
+		}
 		switch {
 		case !ok || kind == record.RunLease && b.over(size):
 			b.full = b.full || ok

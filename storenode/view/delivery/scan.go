@@ -21,21 +21,39 @@ const (
 // returns its size. Offsets that nobody wants it turns into skips on its way.
 func (b *batch) seek(i int, w *walk) (size uint32, ok bool) {
 	for b.candidate(w) {
-		kind, size, ok := b.judge(i, w.at)
+		kind, n, size, ok := record.RunSkip, w.trimmed(), uint32(0), true
+		if n == 0 {
+			n = 1
+			kind, size, ok = b.judge(i, w.at)
+		}
 		switch {
 		case !ok:
 			return 0, false
 		case kind == record.RunLease:
 			return size, true
-		case kind == record.RunSkip && !b.skip(i, w):
+		case kind == record.RunSkip && !b.skip(i, w, n):
 			return 0, false
 		}
-		w.at++
+		w.at += n
 	}
 	return 0, false
 }
 
-func (b *batch) skip(i int, w *walk) bool {
+// trimmed is how many offsets from w.at on retention took before the state knew
+// that somebody reads the queue: a first grant was on its way just then.
+func (w *walk) trimmed() uint64 {
+	minimum := uint64(w.state.Min)
+	switch {
+	case w.at >= minimum:
+		return 0
+	case w.at < w.known:
+		return 1 // the next one need not be available
+	}
+	return minimum - w.at
+}
+
+// skip makes n offsets done, or remembers that it could.
+func (b *batch) skip(i int, w *walk, n uint64) bool {
 	if b.dry {
 		if !w.pos.skip || w.at < w.pos.skipAt {
 			w.pos.skip, w.pos.skipAt = true, w.at
@@ -46,7 +64,7 @@ func (b *batch) skip(i int, w *walk) bool {
 	if w.at < w.known {
 		was = wasAvailable
 	}
-	return b.emit(i, w, span{walk: i, kind: record.RunSkip, was: was, from: w.at, n: 1})
+	return b.emit(i, w, span{walk: i, kind: record.RunSkip, was: was, from: w.at, n: n})
 }
 
 // candidate moves the walk on to the next offset, itself included, that is

@@ -120,6 +120,7 @@ type Selector struct {
 
 // sight is what the leader has in mind of one pair.
 type sight struct {
+	p          *pair  // nil as long as the state does not know it
 	serial     uint64 // changes when all promises become void
 	generation ident.Generation
 	version    uint64 // of the audience for which cursors hold
@@ -190,11 +191,12 @@ func (s *Selector) Reset() {
 
 func (s *Selector) sight(k Key) *sight {
 	var generation ident.Generation
-	if p := s.d.pairs[k]; p != nil {
+	p := s.d.pairs[k]
+	if p != nil {
 		generation = p.generation
 	}
 	g := s.sights[k]
-	if g == nil || g.generation != generation {
+	if g == nil || g.generation != generation || g.p != nil && g.p != p {
 		if g != nil {
 			g.serial = 0 // its selections are void
 		}
@@ -207,6 +209,7 @@ func (s *Selector) sight(k Key) *sight {
 		}
 		s.sights[k] = g
 	}
+	g.p = p
 	return g
 }
 
@@ -256,7 +259,6 @@ func (s *Selector) Cancel(sel *Selection) {
 	}
 	s.settle(sel, true)
 	clear(sel.sight.cursors)
-	clear(sel.sight.dueSeen)
 }
 
 // settle takes the selection out of its sight, which is void for it afterwards.
@@ -280,9 +282,11 @@ func (s *Selector) settle(sel *Selection, canceled bool) {
 		}
 	}
 	p := s.d.pairs[sel.key]
-	if p == nil || p.generation != g.generation {
+	if p == nil || p.generation != g.generation || g.p != nil && g.p != p {
+		clear(g.cursors) // the grant came too late: what it should have leased it did not
 		return
 	}
+	g.p = p
 	p.capped = p.capped || g.capped
 	g.capped = false
 	for i := range sel.marks {
@@ -317,7 +321,8 @@ func (s *Selector) Advance(nowMS int64) bool {
 	if s.dropped != s.d.dropped {
 		s.dropped = s.d.dropped
 		for k, g := range s.sights {
-			if s.d.pairs[k] == nil && len(g.holds) == 0 {
+			if p := s.d.pairs[k]; g.p != nil && g.p != p || p == nil && len(g.holds) == 0 {
+				g.serial = 0
 				delete(s.sights, k)
 			}
 		}
