@@ -51,6 +51,7 @@ func testLog(t *testing.T) *slog.Logger {
 func newWorld(t *testing.T, change func(*Config)) *world {
 	t.Helper()
 	w := &world{t: t, dialer: rpc.NewDialer(rpc.Guard{}), store: metastore.NewMemory()}
+	w.dialer.Isolate()
 	w.start(change)
 	t.Cleanup(func() {
 		w.stopAt()
@@ -187,6 +188,7 @@ type fakeNode struct {
 	uuid     string
 	instance uint64
 	zone     string
+	address  string // "": the name's
 
 	mu       sync.Mutex
 	id       uint64
@@ -223,7 +225,10 @@ func (w *world) node(name string, change func(*fakeNode)) *fakeNode {
 func (n *fakeNode) start() {
 	n.w.t.Helper()
 	ctx, cancel := context.WithCancel(n.w.t.Context())
-	stopServer := n.w.serve(ctx, n.name+":1", func(r grpc.ServiceRegistrar) { replicav1.RegisterShardControlServer(r, n) })
+	if n.address == "" {
+		n.address = n.name + ":1"
+	}
+	stopServer := n.w.serve(ctx, n.address, func(r grpc.ServiceRegistrar) { replicav1.RegisterShardControlServer(r, n) })
 	ended := make(chan struct{})
 	n.w.tasks.Go(func() {
 		defer close(ended)
@@ -301,7 +306,7 @@ func (n *fakeNode) reportNow() *controlv1.NodeReport {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	report := &controlv1.NodeReport{
-		Name: n.name, Address: n.name + ":1", Zone: n.zone, DataUuid: n.uuid, Instance: n.instance,
+		Name: n.name, Address: n.address, Zone: n.zone, DataUuid: n.uuid, Instance: n.instance,
 		ClusterUuid: n.cluster, NodeId: n.id, MaxTopicOrGroupId: n.maxID,
 	}
 	for id, r := range n.replicas {

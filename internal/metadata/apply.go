@@ -3,8 +3,6 @@
 package metadata
 
 import (
-	"slices"
-
 	"github.com/mansiomq/mansio/internal/ident"
 	controlv1 "github.com/mansiomq/mansio/proto/mansio/control/v1"
 )
@@ -40,6 +38,10 @@ type step struct {
 	startsOf     *edit[ident.Group, []*controlv1.Start]
 	shards       *edit[ident.Shard, *controlv1.Shard]
 	nodes        *edit[ident.Node, *controlv1.Node]
+
+	// newStarts are those that the old snapshot did not have, by group. Every group whose starts were touched has an
+	// entry; its list is rebuilt once, at the end.
+	newStarts map[ident.Group][]startKey
 }
 
 func begin(old *Snapshot) *step {
@@ -53,6 +55,7 @@ func begin(old *Snapshot) *step {
 		startsOf:     old.startsOf.edit(),
 		shards:       old.shards.edit(),
 		nodes:        old.nodes.edit(),
+		newStarts:    make(map[ident.Group][]startKey),
 	}
 }
 
@@ -75,6 +78,7 @@ func (old *Snapshot) apply(messages []*controlv1.WatchResponse, whole bool) Delt
 			cluster, s.delta.Cluster = m.GetCluster(), true
 		}
 	}
+	s.listStarts()
 	s.delta.New = &Snapshot{
 		revision: revision, cluster: cluster,
 		topicsByName: s.topicsByName.done(), topics: s.topics.done(),
@@ -172,13 +176,7 @@ func (s *step) deleteStart(key startKey, keep map[startKey]bool) {
 		return
 	}
 	s.starts.remove(key)
-	rest := slices.Clone(s.startsOf.get(key.group))
-	rest = slices.DeleteFunc(rest, func(st *controlv1.Start) bool { return st.GetTopic() == uint64(key.topic) })
-	if len(rest) == 0 {
-		s.startsOf.remove(key.group)
-	} else {
-		s.startsOf.set(key.group, rest)
-	}
+	s.touch(key.group)
 	s.delta.DeletedStarts = append(s.delta.DeletedStarts, start)
 }
 
@@ -244,15 +242,39 @@ func (s *step) putStart(st *controlv1.Start) {
 		return
 	}
 	s.starts.set(key, st)
-	list := slices.Clone(s.startsOf.get(key.group))
-	at := slices.IndexFunc(list, func(other *controlv1.Start) bool { return other.GetTopic() == st.GetTopic() })
-	if at < 0 {
-		list = append(list, st)
-	} else {
-		list[at] = st
+	s.touch(key.group)
+	if s.delta.Old.starts.get(key) == nil && known == nil {
+		s.newStarts[key.group] = append(s.newStarts[key.group], key)
 	}
-	s.startsOf.set(key.group, list)
 	s.delta.Starts = append(s.delta.Starts, st)
+}
+
+// touch notes that a group's list of starts is to be rebuilt.
+func (s *step) touch(group ident.Group) {
+	if _, ok := s.newStarts[group]; !ok {
+		s.newStarts[group] = nil
+	}
+}
+
+// listStarts rebuilds the list of starts of every group that was touched.
+func (s *step) listStarts() {
+	for group, added := range s.newStarts {
+		old := s.delta.Old.startsOf.get(group)
+		list := make([]*controlv1.Start, 0, len(old)+len(added))
+		for _, st := range old {
+			if now := s.starts.get(keyOf(st)); now != nil {
+				list = append(list, now)
+			}
+		}
+		for _, key := range added {
+			list = append(list, s.starts.get(key))
+		}
+		if len(list) == 0 {
+			s.startsOf.remove(group)
+		} else {
+			s.startsOf.set(group, list)
+		}
+	}
 }
 
 func keyOf(st *controlv1.Start) startKey {

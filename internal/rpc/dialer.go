@@ -42,10 +42,11 @@ type Dialer struct {
 	guard Guard
 	extra []grpc.DialOption
 
-	mu     sync.Mutex
-	closed bool
-	conns  map[string]*grpc.ClientConn
-	local  map[string]*memoryListener
+	mu       sync.Mutex
+	closed   bool
+	isolated bool // no address outside this process can be reached
+	conns    map[string]*grpc.ClientConn
+	local    map[string]*memoryListener
 }
 
 // NewDialer makes a dialer whose calls present what the guard knows. Extra
@@ -57,6 +58,14 @@ func NewDialer(guard Guard, extra ...grpc.DialOption) *Dialer {
 		conns: make(map[string]*grpc.ClientConn),
 		local: make(map[string]*memoryListener),
 	}
+}
+
+// Isolate cuts the dialer off from the network: from now on only addresses that
+// are this process can be reached. Simulations in virtual time need that.
+func (d *Dialer) Isolate() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.isolated = true
 }
 
 // Listen declares that address is this process. Calls to it, from connections
@@ -132,10 +141,13 @@ func (d *Dialer) Close() error {
 
 func (d *Dialer) dial(ctx context.Context, address string) (net.Conn, error) {
 	d.mu.Lock()
-	lis := d.local[address]
+	lis, isolated := d.local[address], d.isolated
 	d.mu.Unlock()
 	if lis != nil {
 		return lis.DialContext(ctx)
+	}
+	if isolated {
+		return nil, fault.Errorf("rpc.Dialer", fault.Unavailable, "nobody serves %s in this process", address)
 	}
 	var network net.Dialer
 	return network.DialContext(ctx, "tcp", address)

@@ -284,6 +284,12 @@ func TestDialerLocalAddresses(t *testing.T) {
 	if a, b := w.conn(t, "station"), w.conn(t, "station"); a != b {
 		t.Error("two connections to one address")
 	}
+	w.dialer.Isolate()
+	w.dialer.Forget(w.tcp)
+	_, err = controlv1.NewMetadataClient(w.conn(t, w.tcp)).EnsureTopic(t.Context(), &controlv1.EnsureTopicRequest{})
+	if !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "nobody serves "+w.tcp+" in this process") {
+		t.Errorf("isolated: %v", err)
+	}
 	before := w.conn(t, "station")
 	w.dialer.Forget("station")
 	if w.conn(t, "station") == before {
