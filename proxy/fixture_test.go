@@ -80,7 +80,9 @@ func (c *controller) Invoke(_ context.Context, method string, args, reply any, _
 	case *controlv1.GetTopicRequest:
 		out = &controlv1.TopicResponse{Topic: snap.TopicByName(r.GetName())}
 	case *controlv1.DeleteTopicRequest:
-		c.apply(&controlv1.WatchResponse{DeletedTopics: []uint64{snap.TopicByName(r.GetName()).GetId()}})
+		if t := snap.TopicByName(r.GetName()); t != nil {
+			c.apply(&controlv1.WatchResponse{DeletedTopics: []uint64{t.GetId()}})
+		}
 		out = &controlv1.DeleteResponse{Revision: c.rev}
 	default:
 		return grpcstatus.Errorf(codes.Unimplemented, "%s", method)
@@ -158,6 +160,7 @@ type fixture struct {
 	admin   error
 	cancel  context.CancelFunc
 	stopped chan error
+	seen    []storeapi.ClientSign
 }
 
 type option func(*Config, *controlv1.Cluster)
