@@ -61,26 +61,25 @@ func TestProcessRefuses(t *testing.T) {
 	if err := os.WriteFile(file, []byte("not a folder"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	free := "127.0.0.1:0"
 	t.Run("port in use", func(t *testing.T) {
-		wantRefusal(t, []string{p.Addr}, "standalone", "--data", t.TempDir(), "--listen", p.Addr, "--http-listen", free)
+		wantRefusal(t, []string{p.Addr}, "standalone", "--data", t.TempDir(), "--listen", p.Addr, "--http-listen", anyPort)
 	})
 	t.Run("HTTP port in use", func(t *testing.T) {
-		wantRefusal(t, []string{p.HTTP}, "standalone", "--data", t.TempDir(), "--listen", free, "--http-listen", p.HTTP)
+		wantRefusal(t, []string{p.HTTP}, "standalone", "--data", t.TempDir(), "--listen", anyPort, "--http-listen", p.HTTP)
 	})
 	t.Run("data folder in use", func(t *testing.T) {
-		wantRefusal(t, []string{p.Data}, "standalone", "--data", p.Data, "--listen", free, "--http-listen", free)
+		wantRefusal(t, []string{p.Data}, "standalone", "--data", p.Data, "--listen", anyPort, "--http-listen", anyPort)
 	})
 	t.Run("data folder is a file", func(t *testing.T) {
-		wantRefusal(t, []string{file}, "standalone", "--data", file, "--listen", free, "--http-listen", free)
+		wantRefusal(t, []string{file}, "standalone", "--data", file, "--listen", anyPort, "--http-listen", anyPort)
 	})
 	t.Run("store node on a public address without a secret", func(t *testing.T) {
 		wantRefusal(t, []string{"cluster-secret-file"}, "storenode", "--data", t.TempDir(), "--listen", "0.0.0.0:0",
-			"--http-listen", free, "--node", "n", "--controller", "127.0.0.1:1")
+			"--http-listen", anyPort, "--node", "n", "--controller", "127.0.0.1:1")
 	})
 	t.Run("controller on a public address without a secret", func(t *testing.T) {
 		wantRefusal(t, []string{"cluster-secret-file"}, "controller", "--data", t.TempDir(), "--listen", "0.0.0.0:0",
-			"--http-listen", free, "--etcd-embedded")
+			"--http-listen", anyPort, "--etcd-embedded")
 	})
 	t.Run("unknown flag", func(t *testing.T) {
 		wantRefusal(t, []string{"--no-such-flag"}, "standalone", "--no-such-flag")
@@ -89,7 +88,7 @@ func TestProcessRefuses(t *testing.T) {
 		wantRefusal(t, []string{"sideways"}, "topic", "create", "x", "--type", "sideways", "--server", p.Addr)
 	})
 	t.Run("no server", func(t *testing.T) {
-		l, err := net.Listen("tcp", free)
+		l, err := net.Listen("tcp", anyPort)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -34,7 +34,7 @@ var reconnect = grpc.ConnectParams{
 	Backoff: backoff.Config{
 		BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, Jitter: 0.2, MaxDelay: 200 * time.Millisecond,
 	},
-	MinConnectTimeout: 2 * time.Second,
+	MinConnectTimeout: 10 * time.Second,
 }
 
 // Client speaks with one server as one client id. Its methods may be called concurrently.
