@@ -16,7 +16,7 @@ const (
 	pageDefault = 100
 	pageMax     = 1000
 	// pageBytesMax bounds its bytes: topics may have thousands of queues.
-	pageBytesMax = 1 << 20
+	pageBytesMax = 256 << 10
 )
 
 // ListTopics implements controlv1.AdminServer.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,68 +76,72 @@ func TestLaggardsAreNamed(t *testing.T) {
 	})
 }
 
-// A watcher that reads nothing costs a bounded queue, slows down nobody, and gets the whole state when it reads again.
+// A watcher that takes nothing costs a bounded queue, holds up nobody, and gets the whole state when it comes again.
 func TestSlowWatcher(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		w, table := ready(t, nil)
-		stream, hangUp := rawWatch(t, w, "proxy that dozes")
-		defer hangUp()
-		if first, err := stream.Recv(); err != nil || !first.GetSnapshot() || first.GetMore() {
-			t.Fatalf("%v %v", first, err)
+	table := metadata.NewTable()
+	h := newHub(table)
+	table.OnApply(h.publish)
+	change := func(revision int64) *controlv1.WatchResponse {
+		return &controlv1.WatchResponse{
+			Snapshot: revision == 1, Revision: revision, Cluster: &controlv1.Cluster{Uuid: "c"},
+			Nodes: []*controlv1.Node{{Id: 1, Instance: uint64(revision), Revision: revision}},
 		}
-		r := w.c.current.Load()
-		const many = 2 * queueMax
-		for i := range many {
-			draft := &metastore.Draft{}
-			name := fmt.Sprintf("t%05d", i)
-			draft.Put(r.book.Keys.Topic(name), &controlv1.Topic{
-				Id: uint64(1000 + i), Name: name, Queues: slices.Repeat(make8(), 20), // large enough to fill the stream's window
-			})
-			if _, err := r.book.Commit(t.Context(), draft); err != nil {
-				t.Fatal(err)
-			}
-		}
-		await(t, table, "all topics", func(s *metadata.Snapshot) bool { return s.Counts().Topics == many })
-		r.hub.mu.Lock()
-		for watcher := range r.hub.mu.watchers {
-			if len(watcher.queue) > queueMax {
-				t.Errorf("%d changes queued", len(watcher.queue))
-			}
-		}
-		r.hub.mu.Unlock()
-		late := metadata.NewTable()
-		if err := late.Apply(&controlv1.WatchResponse{Snapshot: true, Revision: 1, Cluster: table.Snapshot().Cluster()}); err != nil {
+	}
+	apply := func(revision int64) {
+		if err := table.Apply(change(revision)); err != nil {
 			t.Fatal(err)
 		}
-		wholes := 0
-		var parts []*controlv1.WatchResponse
-		for late.Snapshot().Counts().Topics < many {
-			message, err := stream.Recv()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if message.GetSnapshot() {
-				wholes++
-			}
-			parts = append(parts, message)
-			if !message.GetMore() {
-				if err := late.Apply(parts...); err != nil {
-					t.Fatal(err)
-				}
-				parts = nil
-			}
+	}
+	apply(1)
+	slow, quick := h.join("slow", 0), h.join("quick", 0)
+	for _, w := range []*watcher{slow, quick} {
+		if whole, changes := h.take(w); whole.Revision() != 1 || changes != nil {
+			t.Errorf("%v %v", whole, changes)
 		}
-		if wholes == 0 {
-			t.Error("never got the whole state")
+	}
+	revision := int64(1)
+	for range queueMax + 10 {
+		revision++
+		apply(revision)
+		if whole, changes := h.take(quick); whole != nil || len(changes) != 1 || changes[0].GetRevision() != revision {
+			t.Fatalf("%v %v", whole, changes)
 		}
-	})
+		if len(slow.queue) > queueMax {
+			t.Fatalf("%d changes wait", len(slow.queue))
+		}
+	}
+	if whole, changes := h.take(slow); whole == nil || whole.Revision() != revision || changes != nil {
+		t.Errorf("%v, %d changes", whole, len(changes))
+	}
+	apply(revision + 1)
+	if whole, changes := h.take(slow); whole != nil || len(changes) != 1 || changes[0].GetRevision() != revision+1 {
+		t.Errorf("%v %v", whole, changes)
+	}
+	// One step that is too large for a message goes out as the whole state, too.
+	large := &controlv1.WatchResponse{Revision: revision + 2}
+	for i := range deltaObjectsMax + 1 {
+		large.Nodes = append(large.Nodes, &controlv1.Node{Id: uint64(i + 1), Revision: revision + 2})
+	}
+	if err := table.Apply(large); err != nil {
+		t.Fatal(err)
+	}
+	if whole, _ := h.take(quick); whole == nil || whole.Counts().Nodes != deltaObjectsMax+1 {
+		t.Errorf("%v", whole)
+	}
+	// A step that shows nothing, like a counter's, tells nobody.
+	if err := table.Apply(&controlv1.WatchResponse{Revision: revision + 3}); err != nil {
+		t.Fatal(err)
+	}
+	if whole, changes := h.take(quick); whole != nil || changes != nil {
+		t.Errorf("%v %v", whole, changes)
+	}
 }
 
 // A state of many megabytes travels in parts of bounded size.
 func TestLargeState(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		state := &controlv1.WatchResponse{Snapshot: true, Revision: 9, Cluster: &controlv1.Cluster{Uuid: "c"}}
-		for i := range 30_000 {
+		for i := range 15_000 {
 			state.Topics = append(state.Topics, &controlv1.Topic{Id: uint64(i + 1), Name: fmt.Sprintf("topic-%030d", i), Queues: make8(), Revision: 9})
 			state.Starts = append(state.Starts, &controlv1.Start{Group: 1, Topic: uint64(i + 1), Revision: 9})
 		}
