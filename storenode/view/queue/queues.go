@@ -291,3 +291,16 @@ func (q *Queues) Resume(t ident.Topic, qu ident.Queue, next ident.Offset) {
 	invariant.Check(t != 0 && q.find(t, qu) == nil, "queue: resuming topic %d queue %d, which is there", t, qu)
 	q.create(t, qu, next, next)
 }
+
+// All yields every queue, in order of creation. The view must not change
+// meanwhile.
+func (q *Queues) All() iter.Seq2[ident.Topic, State] {
+	return func(yield func(ident.Topic, State) bool) {
+		for i := range q.entries {
+			e := &q.entries[i]
+			if !e.dead() && !yield(e.topic, State{Queue: e.queue, Min: e.min, Next: e.next}) {
+				return
+			}
+		}
+	}
+}
