@@ -46,6 +46,9 @@ func messageQuery() *cobra.Command {
 			if (q.GetKey() == "") == (q.GetFromMs() == 0 && q.GetToMs() == 0) {
 				return usagef("give --key, or --from and --to")
 			}
+			if q.GetKey() == "" && q.GetToMs() == 0 {
+				q.ToMs = time.Now().UnixMilli()
+			}
 			limit, err := k.settings.count("limit", 1<<20)
 			if err != nil {
 				return err

@@ -36,7 +36,9 @@
 //
 //	lost       acknowledged and never received: must be 0
 //	duplicate  received more often than once
-//	returned   received again after its acknowledgement was answered OK: must be 0
+//	returned   received again after its acknowledgement was answered OK: must be 0.
+//	           A message whose send was tried twice may be stored twice, so it
+//	           counts as a duplicate only
 //	foreign    received, but not of this run
 //
 // # Yardstick

@@ -107,6 +107,7 @@ func (e *exchange) produce(ctx context.Context, worker int) (int, error) {
 			return 0, err
 		}
 		e.failed(err)
+		e.ledger.retry(m)
 		pause(ctx, retryAfter)
 	}
 }

@@ -23,7 +23,8 @@ type entry uint8
 const (
 	acknowledged entry = 1 << iota // its send was answered OK
 	received
-	acked // the acknowledgement of its delivery was answered OK
+	acked   // the acknowledgement of its delivery was answered OK
+	retried // it was sent more than once, so it may be stored more than once
 )
 
 // ledger keeps what was sent and received. All methods may be called from any
@@ -70,6 +71,13 @@ func (l *ledger) acknowledge(m mark) {
 	}
 }
 
+// retry notes that a message is about to be sent again.
+func (l *ledger) retry(m mark) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	*l.at(m) |= retried
+}
+
 // receive notes a delivery, and tells whether it is the first one of a message
 // of this run.
 func (l *ledger) receive(body []byte) (m mark, first bool) {
@@ -83,7 +91,7 @@ func (l *ledger) receive(body []byte) (m mark, first bool) {
 	e := l.at(m)
 	if *e&received != 0 {
 		l.balance.Duplicate++
-		if *e&acked != 0 {
+		if *e&acked != 0 && *e&retried == 0 {
 			l.balance.Returned++
 		}
 		return m, false
