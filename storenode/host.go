@@ -107,6 +107,9 @@ func (n *Node) ringBytes() int64 {
 func (n *Node) create(id ident.Shard, incarnation uint64) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.mu.cluster == "" {
+		return fault.Errorf("create replica", fault.Unavailable, "the node has not been told yet which cluster it belongs to")
+	}
 	if h := n.mu.shards[id]; h != nil {
 		if h.shard != nil && h.shard.Incarnation() == incarnation {
 			return nil

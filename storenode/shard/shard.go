@@ -310,6 +310,7 @@ func (s *Shard) fenced(term ident.Term, seen replica.Seen) (Fenced, error) {
 		s.fail(err)
 		return Fenced{}, err
 	}
+	s.publish()
 	m := s.meta.Get()
 	return Fenced{
 		Status: s.Status(), LastTerm: s.views.applied.Term, Lossy: m.Lossy, NowMS: s.reading.Wall, Seen: m.Seen,
