@@ -33,9 +33,7 @@ func (r *reign) bootstrap(ctx context.Context) error {
 	}
 	switch {
 	case revision == 0 && bound != "":
-		return fault.Errorf(op, fault.Incompatible,
-			"the data folder %s belongs to cluster %s, but etcd holds nothing of it: restore etcd from a backup, or connect to the right one",
-			r.config.Data.Path(), bound)
+		return lostCluster(r.config.Data.Path(), bound)
 	case revision == 0:
 		cluster, err = r.found(ctx)
 	case bound != "" && bound != cluster.GetUuid():
@@ -49,6 +47,13 @@ func (r *reign) bootstrap(ctx context.Context) error {
 		return err
 	}
 	return r.config.Data.BindCluster(cluster.GetUuid(), cluster.GetName())
+}
+
+// lostCluster is the error of a folder whose cluster is not in etcd any more.
+func lostCluster(path, cluster string) error {
+	return fault.Errorf("read metadata", fault.Incompatible,
+		"the data folder %s belongs to cluster %s, but etcd holds nothing of it: restore etcd from a backup, or connect to the right one",
+		path, cluster)
 }
 
 // found makes a new cluster.

@@ -5,8 +5,10 @@ package controller
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -135,6 +137,9 @@ func (c *Controller) open(
 	case c.config.Store != nil:
 		return c.config.Store, alone, func() {}, nil
 	case c.config.Embedded:
+		if err := c.checkEtcdFolder(); err != nil {
+			return nil, nil, nil, err
+		}
 		server, err := etcd.StartEmbedded(ctx, etcd.EmbeddedOptions{
 			Dir: c.config.Data.Etcd(), Token: c.config.Data.Identity().Data, Log: c.log,
 		})
@@ -164,6 +169,15 @@ func (c *Controller) open(
 		}
 		return metastore.NewEtcd(client), c.election(client).Campaign, func() { c.closeQuietly(ctx, client.Close) }, nil
 	}
+}
+
+// checkEtcdFolder refuses to start an empty etcd for a cluster that exists.
+func (c *Controller) checkEtcdFolder() error {
+	identity := c.config.Data.Identity()
+	if _, err := os.Stat(c.config.Data.Etcd()); identity.Cluster != "" && errors.Is(err, fs.ErrNotExist) {
+		return lostCluster(c.config.Data.Path(), identity.Cluster)
+	}
+	return nil
 }
 
 func (c *Controller) closeQuietly(ctx context.Context, closeIt func() error) {

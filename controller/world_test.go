@@ -32,6 +32,7 @@ type world struct {
 	store  metastore.Store
 	c      *Controller
 	tasks  sync.WaitGroup
+	life   context.Context    // of watchers, nodes, servers
 	stopAt context.CancelFunc // the controller and its server
 }
 
@@ -50,7 +51,7 @@ func testLog(t *testing.T) *slog.Logger {
 // newWorld starts a controller; change may alter its configuration.
 func newWorld(t *testing.T, change func(*Config)) *world {
 	t.Helper()
-	w := &world{t: t, dialer: rpc.NewDialer(rpc.Guard{}), store: metastore.NewMemory()}
+	w := &world{t: t, dialer: rpc.NewDialer(rpc.Guard{}), store: metastore.NewMemory(), life: t.Context()}
 	w.dialer.Isolate()
 	w.start(change)
 	t.Cleanup(func() {
@@ -78,7 +79,7 @@ func (w *world) start(change func(*Config)) {
 	if w.c, err = New(config); err != nil {
 		w.t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(w.t.Context())
+	ctx, cancel := context.WithCancel(w.life)
 	stopServer := w.serve(ctx, "controller", w.c.Register)
 	ended := make(chan struct{})
 	w.tasks.Go(func() {
@@ -142,7 +143,7 @@ func (w *world) watch(name string) *metadata.Table {
 		Name: name, Controllers: []grpc.ClientConnInterface{w.conn()}, Table: table, Log: testLog(w.t),
 	})
 	w.tasks.Go(func() {
-		if err := watcher.Run(w.t.Context()); err != nil {
+		if err := watcher.Run(w.life); err != nil {
 			w.t.Error(err)
 		}
 	})
@@ -189,6 +190,8 @@ type fakeNode struct {
 	instance uint64
 	zone     string
 	address  string // "": the name's
+	// controller is where it looks for a session; "" = the controller of this name.
+	controller string
 
 	mu       sync.Mutex
 	id       uint64
@@ -224,7 +227,7 @@ func (w *world) node(name string, change func(*fakeNode)) *fakeNode {
 
 func (n *fakeNode) start() {
 	n.w.t.Helper()
-	ctx, cancel := context.WithCancel(n.w.t.Context())
+	ctx, cancel := context.WithCancel(n.w.life)
 	if n.address == "" {
 		n.address = n.name + ":1"
 	}
@@ -263,7 +266,17 @@ func (n *fakeNode) restart() {
 func (n *fakeNode) attend(ctx context.Context) bool {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := controlv1.NewNodeSessionClient(n.w.conn()).Session(ctx)
+	n.mu.Lock()
+	address := n.controller
+	n.mu.Unlock()
+	if address == "" {
+		address = "controller"
+	}
+	conn, err := n.w.dialer.Conn(address)
+	if err != nil {
+		return false
+	}
+	stream, err := controlv1.NewNodeSessionClient(conn).Session(ctx)
 	if err != nil {
 		return true
 	}

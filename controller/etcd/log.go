@@ -22,7 +22,7 @@ var harmless = []string{
 	"http: Server closed", "grpc: the server has been stopped", "use of closed network connection", "server closed",
 	"Running http and grpc server on single port", "simple token is not cryptographically signed",
 	"failed to publish local member to cluster through raft", "stopping insecure grpc server",
-	"serving client traffic insecurely", "unexpected server exit", "missing term information",
+	"serving client traffic insecurely", "unexpected server exit", "missing term information", "request cancelled",
 }
 
 // Enabled implements zapcore.Core.
