@@ -32,7 +32,7 @@ func newBench(queues int) *bench {
 	b.s = NewSelector(b.d)
 	b.d.ApplyGroupConfig(1, GroupConfig{})
 	for q := range queues {
-		b.queues = append(b.queues, QueueState{ID: ident.Queue(q), Next: 1 << 40}) //nolint:gosec // small
+		b.queues = append(b.queues, QueueState{ID: ident.Queue(q), Next: 1 << 40})
 	}
 	return b
 }
@@ -141,7 +141,7 @@ func BenchmarkGrant(b *testing.B) {
 	i := 0
 	for b.Loop() {
 		q := i % benchQueues
-		grant.Items[0] = record.GrantItem{Queue: ident.Queue(q), First: next[q], Runs: runs} //nolint:gosec // small
+		grant.Items[0] = record.GrantItem{Queue: ident.Queue(q), First: next[q], Runs: runs}
 		next[q] += benchBatch
 		w.lsn += 64
 		w.d.ApplyGrant(&record.Header{LSN: w.lsn, Term: 1, TimeMS: w.nowMS}, &grant, &out)

@@ -62,6 +62,7 @@ func (mc *machine) free(k Key, q ident.Queue, o ident.Offset, f Filter, p *promi
 	case Live:
 		mo := mc.m.pairs[k].queues[q].offsets[o]
 		return l.DueMS <= mc.nowMS && mo.nextAttempt() <= mc.m.config(k).attemptsMax()
+	case Fresh:
 	}
 	return o >= mc.firstOf(k, q) && o >= p.next[q]
 }
@@ -125,6 +126,7 @@ func (mc *machine) checkRun(t *rapid.T, req *SelectRequest, at spot, kind record
 		if !mc.free(req.Key, q, o, req.Filter, p) {
 			t.Fatalf("leases %d/%d: %+v, which is not free", q, o, mc.m.lookup(req.Key, q, o))
 		}
+	case record.RunPass: // anything may be passed over
 	case record.RunSkip:
 		if o < mc.queues[topicQueue{req.Key.Topic, q}].min {
 			break // retention took it
@@ -149,7 +151,7 @@ func (mc *machine) checkNothingLeft(t *rapid.T, req *SelectRequest, p *promises)
 	all := 0
 	for q := range ident.Queue(testQueues) {
 		for o := range mc.queues[topicQueue{k.Topic, q}].tags {
-			at := spot{q, ident.Offset(o)} //nolint:gosec // small
+			at := spot{q, ident.Offset(o)}
 			l := mc.m.lookup(k, q, at.offset)
 			if l.Phase == Live || p.offsets[at] && l.Phase != Done {
 				inQueue[q]++
@@ -159,7 +161,7 @@ func (mc *machine) checkNothingLeft(t *rapid.T, req *SelectRequest, p *promises)
 	}
 	for q := range ident.Queue(testQueues) {
 		for o := range mc.queues[topicQueue{k.Topic, q}].tags {
-			at := ident.Offset(o) //nolint:gosec // small
+			at := ident.Offset(o)
 			if !mc.free(k, q, at, req.Filter, p) {
 				continue
 			}
@@ -296,7 +298,7 @@ func (mc *machine) checkQueues(t *rapid.T, k Key, mp *modelPair) {
 
 // checkNextDue: no lease that is nobody's business falls due before NextDueMS.
 func (mc *machine) checkNextDue(t *rapid.T) {
-	next, any := mc.sel.NextDueMS()
+	next, some := mc.sel.NextDueMS()
 	for _, k := range mc.m.keys() {
 		p := mc.promised(k)
 		for id, q := range mc.m.pairs[k].queues {
@@ -305,11 +307,11 @@ func (mc *machine) checkNextDue(t *rapid.T) {
 				if l.Phase != Live || l.DueMS <= mc.nowMS || p.offsets[spot{id, o}] {
 					continue
 				}
-				if !any || next > l.DueMS {
+				if !some || next > l.DueMS {
 					if mc.isListed(k, id, o) {
 						continue
 					}
-					t.Fatalf("next due %d %v, but %v/%d/%d is due at %d", next, any, k, id, o, l.DueMS)
+					t.Fatalf("next due %d %v, but %v/%d/%d is due at %d", next, some, k, id, o, l.DueMS)
 				}
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/cespare/xxhash/v2"
+
 	"github.com/mansiomq/mansio/internal/ident"
 	"github.com/mansiomq/mansio/storenode/view/flat"
 )
@@ -70,7 +71,7 @@ func (d *Deliveries) encodeGrants(e *flat.Encoder) []uint32 {
 	var prev ident.LSN
 	for place, i := range used {
 		g := d.grants.at(i)
-		places[i] = uint32(place) //nolint:gosec // fewer than indexes
+		places[i] = uint32(place)
 		e.UV(uint64(g.lsn - prev))
 		e.UV(uint64(g.term))
 		e.SV(g.timeMS - d.epochMS)
@@ -94,7 +95,7 @@ func (d *Deliveries) encodePair(e *flat.Encoder, p *pair, grantPlaces []uint32) 
 	e.UV(uint64(len(p.ownerOf)))
 	for place, id := range slices.Sorted(maps.Keys(p.ownerOf)) {
 		o := &p.owners[p.ownerOf[id]]
-		ownerPlaces[p.ownerOf[id]] = uint32(place) //nolint:gosec // fewer than owners
+		ownerPlaces[p.ownerOf[id]] = uint32(place)
 		e.Str([]byte(id))
 		e.SV(o.untilMS - d.epochMS)
 		e.Flag(o.terminated)

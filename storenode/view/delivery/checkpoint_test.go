@@ -32,7 +32,7 @@ func encoded(t testing.TB, d *Deliveries) []byte {
 // sample is a state with one of everything that the encoding has.
 func sample(t *testing.T) *Deliveries {
 	st := newStage(t, 3, 200)
-	st.tag = func(_ ident.Queue, o ident.Offset) uint32 { return uint32(o % 2) } //nolint:gosec // small
+	st.tag = func(_ ident.Queue, o ident.Offset) uint32 { return uint32(o % 2) }
 	h, got := st.receive(150, TagFilter(1))
 	st.ack(h, got[10:100]...)
 	st.release(h, got[0], 77, true)

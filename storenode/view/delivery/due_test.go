@@ -171,7 +171,8 @@ func TestLeaseCap(t *testing.T) {
 	st.grant(st.choose(1, Filter{}), record.PopGrant{InvisibleMS: 60_000, Owner: "anna"})
 	until := st.nowMS + LeaseCapMS
 	for st.nowMS < until {
-		if st.woken(); len(st.choose(1, Filter{}).Picks) > 0 {
+		st.woken()
+		if len(st.choose(1, Filter{}).Picks) > 0 {
 			t.Fatalf("received again %d ms before the cap", until-st.nowMS)
 		}
 		st.d.ApplyRenew(st.header(), &record.Renew{Items: st.d.AppendRenewals(nil, st.key.Group, record.RenewItem{Owner: "anna", TTLMS: OwnerTTLMS})})
@@ -203,7 +204,7 @@ func TestLeaderChangeKeepsTheLivingAndRevivesNobody(t *testing.T) {
 func TestManyFallDueAtOnce(t *testing.T) {
 	const many = 300_000
 	st := newStage(t, 4, 100_000)
-	st.setup = func(r *SelectRequest) { r.InFlightMax, r.QueueInFlightMax = 1 << 30, 1 << 30 }
+	st.setup = func(r *SelectRequest) { r.InFlightMax, r.QueueInFlightMax = 1<<30, 1<<30 }
 	other := Key{7, 10}
 	first := st.key
 	st.key = other

@@ -220,7 +220,7 @@ func (mc *machine) request(k Key, f Filter, n int) *SelectRequest {
 
 // firstAt plays a queue view in which times are offsets × 10.
 func (mc *machine) firstAt(q topicQueue, s Start) ident.Offset {
-	return min(ident.Offset(s.TimeMS%1000/10), ident.Offset(len(mc.queues[q].tags))) //nolint:gosec // not negative
+	return min(ident.Offset(s.TimeMS%1000/10), ident.Offset(len(mc.queues[q].tags)))
 }
 
 // selectSome is a receive: what it promises must be free, what it leaves must
@@ -396,7 +396,7 @@ func (mc *machine) resetGroup(t *rapid.T) {
 	g, _, _ := mc.d.Opened(k)
 	b := &record.GroupReset{
 		Group: k.Group, Topic: k.Topic,
-		Generation: g + ident.Generation(rapid.IntRange(0, 1).Draw(t, "generations")), //nolint:gosec // small
+		Generation: g + ident.Generation(rapid.IntRange(0, 1).Draw(t, "generations")),
 		Kind:       rapid.SampledFrom([]record.StartKind{record.StartEarliest, record.StartLatest, record.StartTime}).Draw(t, "kind"),
 		TimeMS:     int64(rapid.IntRange(0, 999).Draw(t, "start")),
 	}
@@ -412,7 +412,7 @@ func (mc *machine) resetGroup(t *rapid.T) {
 func (mc *machine) trimSome(t *rapid.T) {
 	at := mc.topicQueue(t)
 	ms := mc.queues[at]
-	to := ms.min + ident.Offset(rapid.IntRange(0, 20).Draw(t, "trimmed")) //nolint:gosec // small
+	to := ms.min + ident.Offset(rapid.IntRange(0, 20).Draw(t, "trimmed"))
 	to = min(to, ident.Offset(len(ms.tags)))
 	mc.append(entry{apply: func(mc *machine, _ *record.Header) {
 		mc.queues[at].min = max(mc.queues[at].min, to)
@@ -435,7 +435,7 @@ func (mc *machine) shiftTime(t *rapid.T) {
 func (mc *machine) configure(t *rapid.T) {
 	g := ident.Group(rapid.Uint64Range(1, testGroups).Draw(t, "group"))
 	c := GroupConfig{
-		AttemptsMax: uint8(rapid.IntRange(1, 6).Draw(t, "attempts max")), //nolint:gosec // small
+		AttemptsMax: uint8(rapid.IntRange(1, 6).Draw(t, "attempts max")),
 		LateAck:     rapid.Bool().Draw(t, "late ack"),
 	}
 	mc.append(entry{apply: func(mc *machine, _ *record.Header) {
@@ -523,8 +523,8 @@ func (mc *machine) deadLetter(b record.DeadLetter) {
 func (mc *machine) commitOffset(t *rapid.T) {
 	k := mc.key(t)
 	b := &record.OffsetCommit{Items: []record.OffsetItem{{
-		Group: k.Group, Topic: k.Topic, Queue: 1, Offset: ident.Offset(rapid.IntRange(0, 99).Draw(t, "offset")), //nolint:gosec // small
-		Generation: ident.Generation(rapid.IntRange(0, 1).Draw(t, "generation")), //nolint:gosec // small
+		Group: k.Group, Topic: k.Topic, Queue: 1, Offset: ident.Offset(rapid.IntRange(0, 99).Draw(t, "offset")),
+		Generation: ident.Generation(rapid.IntRange(0, 1).Draw(t, "generation")),
 	}}}
 	mc.append(entry{topic: k.Topic, apply: func(mc *machine, h *record.Header) {
 		mc.d.ApplyOffsetCommit(h, b)
@@ -541,7 +541,7 @@ func (mc *machine) commitOffset(t *rapid.T) {
 
 func (mc *machine) produce(t *rapid.T) {
 	at := mc.topicQueue(t)
-	tag := func(t *rapid.T) uint32 { return uint32(rapid.IntRange(1, testTags).Draw(t, "tag")) } //nolint:gosec // small
+	tag := func(t *rapid.T) uint32 { return uint32(rapid.IntRange(1, testTags).Draw(t, "tag")) }
 	for range rapid.IntRange(1, 90).Draw(t, "messages") {
 		mc.queues[at].tags = append(mc.queues[at].tags, tag(t))
 	}

@@ -336,6 +336,7 @@ func (m *model) stats(k Key) Stats {
 	for _, q := range p.queues {
 		for _, o := range q.offsets {
 			switch o.phase {
+			case Fresh: // not in the map
 			case Live:
 				s.InFlight++
 			case Available:

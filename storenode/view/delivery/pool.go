@@ -51,6 +51,3 @@ func (p *pool[T]) put(i uint32) {
 	}
 	p.free = p.free[:0]
 }
-
-// bytes is the memory that the pool holds, about.
-func (p *pool[T]) bytes(each int) int { return len(p.pages)*pageLen*each + 4*cap(p.free) }

@@ -77,7 +77,7 @@ func (r *restoring) all() {
 		}
 	}
 	for i := 1; i <= r.grants && r.in.OK(); i++ {
-		r.check(r.Deliveries.grants.at(uint32(i)).slots > 0, "grant without slots") //nolint:gosec // a count of what was made
+		r.check(r.Deliveries.grants.at(uint32(i)).slots > 0, "grant without slots")
 	}
 }
 
@@ -106,7 +106,7 @@ func (r *restoring) time(what string) int64 {
 }
 
 func (r *restoring) pair(p *pair) {
-	p.generation = ident.Generation(r.in.Max(math.MaxUint32, "generation"))
+	p.generation = ident.Generation(r.in.Max(math.MaxUint32, "generation")) //nolint:gosec // bounded by Max
 	p.start.Kind = record.StartKind(r.in.U8("start kind"))
 	r.check(p.start.Kind <= record.StartTime, "start kind")
 	p.start.TimeMS = r.in.SV("start time")
@@ -222,6 +222,6 @@ func (s *slotDecoder) slot(q *popQueue, c *chunk, i uint64) {
 	slot.attempts[j], slot.flags[j] = attempts, flags&^flagOwned
 	s.Deliveries.grants.at(uint32(place+1)).slots++ //nolint:gosec // checked above
 	if flags&flagOwned != 0 {
-		s.own(s.p, slot, j, uint32(owner)) //nolint:gosec // checked above
+		s.own(s.p, slot, j, uint32(owner))
 	}
 }

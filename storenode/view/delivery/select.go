@@ -225,7 +225,7 @@ func (b *batch) visit(i, quota int) bool {
 		if !b.lease(i, w, n, size) {
 			break
 		}
-		got += int(n) //nolint:gosec // at most quota
+		got += int(n)
 	}
 	return !w.spent && got > 0
 }
@@ -283,25 +283,35 @@ func (b *batch) lease(i int, w *walk, n uint64, size uint32) bool {
 // emit adds a span, and before a fresh one the pass that leads to it. It
 // refuses when that would leave too much available.
 func (b *batch) emit(i int, w *walk, sp span) bool {
-	if sp.was == wasFresh {
-		if gap := sp.from - w.cover; gap > 0 {
-			open := w.held.passes + w.passes + gap
-			if w.q != nil {
-				open += w.q.available
-			}
-			if open > availableMax {
-				b.capped, w.spent = true, true
-				return false
-			}
-			w.passes += gap
-			b.add(span{walk: i, kind: record.RunPass, was: wasFresh, from: w.cover, n: gap})
-		}
-		w.cover = sp.from + sp.n
-	} else {
+	if sp.was != wasFresh {
 		_, c := b.d.chunkOf(w.q, sp.from)
 		c.busy |= c.below(sp.from+sp.n) &^ c.below(sp.from)
+	} else {
+		if !b.passTo(i, w, sp.from) {
+			return false
+		}
+		w.cover = sp.from + sp.n
 	}
 	b.add(sp)
+	return true
+}
+
+// passTo adds the pass from what the spans cover up to offset o.
+func (b *batch) passTo(i int, w *walk, o uint64) bool {
+	gap := o - w.cover
+	if gap == 0 {
+		return true
+	}
+	open := w.held.passes + w.passes + gap
+	if w.q != nil {
+		open += w.q.available
+	}
+	if open > availableMax {
+		b.capped, w.spent = true, true
+		return false
+	}
+	w.passes += gap
+	b.add(span{walk: i, kind: record.RunPass, was: wasFresh, from: w.cover, n: gap})
 	return true
 }
 

@@ -251,7 +251,7 @@ func TestScanEndsAtItsLimitAndSaysSo(t *testing.T) {
 // over, and skipped when that subscription is gone.
 func TestSkipAndPass(t *testing.T) {
 	st := newStage(t, 1, 30)
-	st.tag = func(_ ident.Queue, o ident.Offset) uint32 { return uint32(o % 3) } //nolint:gosec // small
+	st.tag = func(_ ident.Queue, o ident.Offset) uint32 { return uint32(o % 3) }
 	both := Audience{MaySkip: true, Version: 2, filters: []Filter{TagFilter(0), TagFilter(1)}}
 	st.setup = func(r *SelectRequest) { r.Audience = both }
 	h, got := st.receive(30, TagFilter(0))
@@ -371,7 +371,7 @@ func TestStart(t *testing.T) {
 // the hidden part is looked at when it is known.
 func TestFiltersInFlight(t *testing.T) {
 	st := newStage(t, 1, 40)
-	st.tag = func(_ ident.Queue, o ident.Offset) uint32 { return uint32(o % 2) } //nolint:gosec // small
+	st.tag = func(_ ident.Queue, o ident.Offset) uint32 { return uint32(o % 2) }
 	even := st.choose(5, TagFilter(0))
 	odd := st.choose(40, TagFilter(1))
 	if len(even.Picks) != 5 || odd.Picks[0].Offset != 9 {

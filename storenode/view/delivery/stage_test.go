@@ -35,7 +35,7 @@ func newStage(t *testing.T, queues int, messages ident.Offset) *stage {
 	st.s = NewSelector(st.d)
 	st.d.ApplyGroupConfig(st.key.Group, GroupConfig{AttemptsMax: 3})
 	for q := range queues {
-		st.queues = append(st.queues, QueueState{ID: ident.Queue(q), Next: messages}) //nolint:gosec // small
+		st.queues = append(st.queues, QueueState{ID: ident.Queue(q), Next: messages})
 	}
 	return st
 }
@@ -50,7 +50,7 @@ func (st *stage) request(n int, f Filter) *SelectRequest {
 		Key: st.key, Max: n, Filter: f, NowMS: st.nowMS, Queues: st.queues,
 		Postings: func(q ident.Queue, from ident.Offset, dst []Posting) int {
 			for i := range dst {
-				o := from + ident.Offset(i) //nolint:gosec // small
+				o := from + ident.Offset(i)
 				if o >= st.queues[q].Next {
 					return i
 				}

@@ -222,7 +222,7 @@ func (d *Deliveries) addPair(k Key, config GroupConfig) *pair {
 // dueAt is a time as slots keep it. Times up to the epoch have passed anyway;
 // later than 49 days after it is nothing, while clients may ask for 12 hours.
 func (d *Deliveries) dueAt(timeMS int64) uint32 {
-	return uint32(min(max(timeMS-d.epochMS, 0), math.MaxUint32)) //nolint:gosec // clamped
+	return uint32(min(max(timeMS-d.epochMS, 0), math.MaxUint32))
 }
 
 // later is timeMS + ms without overflow.
@@ -250,7 +250,7 @@ func (d *Deliveries) rebase(epochMS int64) {
 		if due == 0 { // passed, nobody knows when
 			return 0
 		}
-		return uint32(min(max(int64(due)-shift, 0), math.MaxUint32)) //nolint:gosec // clamped
+		return uint32(min(max(int64(due)-shift, 0), math.MaxUint32))
 	}
 	for _, page := range d.slabs.pages {
 		for i := range page {

@@ -117,7 +117,7 @@ func TestFilter(t *testing.T) {
 func BenchmarkAudience(b *testing.B) {
 	s := NewSubscriptions(0)
 	for i := range 10_000 {
-		s.Subscribed(Key{1, 2}, string(rune(i)), TagFilter(uint32(i%3)), SubscriptionTTLMS) //nolint:gosec // small
+		s.Subscribed(Key{1, 2}, string(rune(i)), TagFilter(uint32(i%3)), SubscriptionTTLMS)
 	}
 	now := int64(SubscriptionTTLMS)
 	for b.Loop() {
