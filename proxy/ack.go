@@ -21,7 +21,7 @@ func (p *Proxy) ackMessage(c *call, req *pb.AckMessageRequest) *pb.AckMessageRes
 	}
 	names, bad := p.party(req.GetTopic(), req.GetGroup())
 	if bad != nil {
-		for _, e := range resp.Entries {
+		for _, e := range resp.GetEntries() {
 			e.Status = bad
 		}
 		resp.Status = bad
@@ -36,7 +36,7 @@ func (p *Proxy) ackMessage(c *call, req *pb.AckMessageRequest) *pb.AckMessageRes
 	} else {
 		p.ackMany(c, req, &names, resp)
 	}
-	resp.Status = common(resp.Entries)
+	resp.Status = common(resp.GetEntries())
 	p.tracer.end(span, resp.GetStatus())
 	for _, e := range resp.GetEntries() {
 		p.meter.settled(storeapi.Ack, e.GetStatus())

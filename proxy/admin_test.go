@@ -5,6 +5,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -179,7 +180,7 @@ func TestQueryMessages(t *testing.T) {
 		f.ctl.topic("orders", controlv1.TopicType_TOPIC_TYPE_NORMAL)
 		f.with("c", func(c *client) {
 			for i := range 30 {
-				m := newMessage("orders", fmt.Sprint(i))
+				m := newMessage("orders", strconv.Itoa(i))
 				keysOf("k", fmt.Sprint("even", i%2))(m)
 				wantCode(f.t, "send", c.send(m), pb.Code_OK)
 			}
@@ -241,7 +242,7 @@ func TestQueryBytes(t *testing.T) {
 		f.ctl.topic("orders", controlv1.TopicType_TOPIC_TYPE_NORMAL)
 		f.with("c", func(c *client) {
 			for i := range 6 {
-				m := newMessage("orders", fmt.Sprint(i))
+				m := newMessage("orders", strconv.Itoa(i))
 				m.Body = make([]byte, bodyMax)
 				keysOf("k")(m)
 				wantCode(f.t, "send", c.send(m), pb.Code_OK)

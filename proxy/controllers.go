@@ -28,17 +28,13 @@ func (c *controllers) Invoke(ctx context.Context, method string, args, reply any
 	for i := range uint32(len(c.conns)) { //nolint:gosec // few
 		at := (first + i) % uint32(len(c.conns)) //nolint:gosec // few
 		err = rpc.Fault(c.conns[at].Invoke(ctx, method, args, reply, opts...))
-		switch fault.KindOf(err) {
-		case fault.Unavailable, fault.NotLeader:
-			if ctx.Err() == nil {
-				continue
-			}
-		case fault.Other:
-			if err == nil {
-				c.last.Store(at)
-			}
+		if err == nil {
+			c.last.Store(at)
+			return nil
 		}
-		return err
+		if kind := fault.KindOf(err); kind != fault.Unavailable && kind != fault.NotLeader || ctx.Err() != nil {
+			return err
+		}
 	}
 	return err
 }

@@ -52,7 +52,7 @@ func TestDrain(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range clients {
 			c := f.client(fmt.Sprint("c", i))
-			defer c.close()
+			f.later(c.close)
 			s, err := c.Telemetry(c.ctx)
 			if err != nil {
 				f.t.Fatal(err)

@@ -44,7 +44,7 @@ func sameKind(addresses []*pb.Address) *pb.Endpoints {
 		switch scheme := schemeOf(a.GetHost()); {
 		case e == nil:
 			e = &pb.Endpoints{Scheme: scheme, Addresses: []*pb.Address{a}}
-		case e.Scheme == scheme && scheme != pb.AddressScheme_DOMAIN_NAME:
+		case e.GetScheme() == scheme && scheme != pb.AddressScheme_DOMAIN_NAME:
 			e.Addresses = append(e.Addresses, a)
 		}
 	}
@@ -76,7 +76,7 @@ func parseAddress(text string) (*pb.Address, bool) {
 	if _, err := netip.ParseAddr(host); err != nil && !hostname(host) {
 		return nil, false
 	}
-	return &pb.Address{Host: host, Port: int32(port)}, true //nolint:gosec // 16 bits
+	return &pb.Address{Host: host, Port: int32(port)}, true
 }
 
 // hostname reports whether the text consists of what names consist of: gRPC

@@ -161,6 +161,7 @@ type fixture struct {
 	cancel  context.CancelFunc
 	stopped chan error
 	seen    []storeapi.ClientSign
+	last    []func() // to be done before the server stops
 }
 
 type option func(*Config, *controlv1.Cluster)
@@ -223,8 +224,14 @@ func (f *fixture) serve() {
 	}()
 }
 
+// later has something done before the server stops.
+func (f *fixture) later(do func()) { f.last = append(f.last, do) }
+
 // stop ends the server at once.
 func (f *fixture) stop() {
+	for _, do := range f.last {
+		do()
+	}
 	f.server.Stop()
 	f.cancel()
 	<-f.stopped

@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	pb "github.com/mansiomq/mansio/proto/apache/rocketmq/v2"
 	controlv1 "github.com/mansiomq/mansio/proto/mansio/control/v1"
 )
@@ -21,7 +19,7 @@ func TestSendReceiveAck(t *testing.T) {
 		defer producer.close()
 		defer consumer.close()
 		m := newMessage("orders", "m1")
-		m.SystemProperties.Tag, m.SystemProperties.Keys = proto.String("t"), []string{"k"}
+		m.SystemProperties.Tag, m.SystemProperties.Keys = new("t"), []string{"k"}
 		m.UserProperties = map[string]string{"colour": "blue"}
 		sent := producer.send(m)
 		wantCode(t, "send", sent, pb.Code_OK)

@@ -11,8 +11,9 @@ func consumes(k pb.ClientType) bool {
 	case pb.ClientType_PUSH_CONSUMER, pb.ClientType_SIMPLE_CONSUMER, pb.ClientType_PULL_CONSUMER,
 		pb.ClientType_LITE_PUSH_CONSUMER, pb.ClientType_LITE_SIMPLE_CONSUMER:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // heartbeat is a sign of life, also of a client that this proxy has never seen.

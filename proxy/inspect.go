@@ -64,6 +64,7 @@ func (s *inspectServer) ask(ctx context.Context, shard ident.Shard, t *controlv1
 		kind = fault.Throttled
 	case storeapi.NotImplemented:
 		kind = fault.Unsupported
+	default: // it may heal
 	}
 	return nil, rpc.Status(fault.Errorf("", kind, "shard %v: %s", shard, storeStatus(reply.Code, reply.Detail).GetMessage()))
 }
@@ -163,7 +164,7 @@ func (s *inspectServer) QueryMessages(ctx context.Context, r *controlv1.QueryMes
 		if shard < from.shard {
 			continue
 		}
-		q := &storeapi.Query{Topic: ident.Topic(t.GetId()), Key: r.GetKey(), FromMS: r.GetFromMs(), ToMS: r.GetToMs(), Max: size - len(resp.Messages)}
+		q := &storeapi.Query{Topic: ident.Topic(t.GetId()), Key: r.GetKey(), FromMS: r.GetFromMs(), ToMS: r.GetToMs(), Max: size - len(resp.GetMessages())}
 		if shard == from.shard {
 			q.After = from.after
 		}
@@ -183,7 +184,7 @@ func (s *inspectServer) QueryMessages(ctx context.Context, r *controlv1.QueryMes
 			resp.Messages = append(resp.Messages, m)
 		}
 		more := found.More || len(found.Messages) > 0 && found.Messages[len(found.Messages)-1].LSN != last
-		if len(resp.Messages) >= size || bytes > pageBytes || more {
+		if len(resp.GetMessages()) >= size || bytes > pageBytes || more {
 			resp.NextPageToken = page{shard, last}.token()
 			return resp, nil
 		}

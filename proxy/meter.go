@@ -65,7 +65,10 @@ func newMeter(m metric.Meter, p *Proxy) (*meter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return out, out.register(m, p)
+	if err := out.register(m, p); err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // observed is one number that is read when asked for.
@@ -80,7 +83,7 @@ func count(v *atomic.Uint64) func() uint64 { return v.Load }
 func (m *meter) observed(p *Proxy) []observed {
 	c := p.router.Counters()
 	level := func(read func() int64) func() uint64 {
-		return func() uint64 { return uint64(max(read(), 0)) } //nolint:gosec // not negative
+		return func() uint64 { return uint64(max(read(), 0)) }
 	}
 	return []observed{
 		{"mansio.proxy.panics", "{panic}", "Panics in calls of clients.", false, count(&m.panics)},
@@ -173,7 +176,7 @@ func (m *meter) received(taken *storeapi.TakeResult) {
 		size += len(taken.Messages[i].Payload)
 	}
 	m.receives.messages.Add(uint64(len(taken.Messages)))
-	m.receives.bytes.Add(uint64(size)) //nolint:gosec // a size
+	m.receives.bytes.Add(uint64(size))
 }
 
 func (m *meter) settled(v storeapi.Verdict, s *pb.Status) {

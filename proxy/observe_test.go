@@ -14,7 +14,6 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/mansiomq/mansio/internal/storeapi"
 	pb "github.com/mansiomq/mansio/proto/apache/rocketmq/v2"
@@ -38,7 +37,7 @@ func numbers(t *testing.T, reader *sdkmetric.ManualReader) map[string]int64 {
 				}
 			case metricdata.Histogram[float64]:
 				for _, p := range data.DataPoints {
-					out[name(m.Name, p.Attributes)] += int64(p.Count) //nolint:gosec // small
+					out[name(m.Name, p.Attributes)] += int64(p.Count)
 				}
 			}
 		}
@@ -124,7 +123,7 @@ func TestTraces(t *testing.T) {
 	f.ctl.topic("orders", controlv1.TopicType_TOPIC_TYPE_NORMAL)
 	f.with("c", func(c *client) {
 		own := newMessage("orders", "own")
-		own.SystemProperties.TraceContext = proto.String(remoteTrace)
+		own.SystemProperties.TraceContext = new(remoteTrace)
 		wantCode(t, "send", c.send(own), pb.Code_OK)
 		g := c.receive(receive("g", "orders"))
 		if got := g.messages[0].GetSystemProperties().GetTraceContext(); got != remoteTrace {

@@ -35,7 +35,7 @@ func (p *Proxy) queryRoute(c *call, req *pb.QueryRouteRequest) *pb.QueryRouteRes
 	queues := make([]*pb.MessageQueue, len(topic.GetQueues()))
 	for i := range queues {
 		queues[i] = &pb.MessageQueue{
-			Topic: req.GetTopic(), Id: int32(i), Permission: pb.Permission_READ_WRITE, Broker: broker, //nolint:gosec // few queues
+			Topic: req.GetTopic(), Id: int32(i), Permission: pb.Permission_READ_WRITE, Broker: broker,
 			AcceptMessageTypes: accepted,
 		}
 	}
@@ -81,7 +81,7 @@ func (p *Proxy) queryAssignment(c *call, req *pb.QueryAssignmentRequest) *pb.Que
 	}
 	all := make([]*pb.Assignment, len(topic.GetQueues()))
 	for i := range all {
-		all[i] = assignment(int32(i)) //nolint:gosec // few queues
+		all[i] = assignment(int32(i))
 	}
 	return &pb.QueryAssignmentResponse{Status: ok, Assignments: all}
 }

@@ -39,7 +39,7 @@ func TestRoute(t *testing.T) {
 				}
 				for i, q := range resp.GetMessageQueues() {
 					b := q.GetBroker()
-					if q.GetId() != int32(i) || q.GetPermission() != pb.Permission_READ_WRITE || b.GetName() != "test-cluster" || b.GetId() != 0 || //nolint:gosec // small
+					if q.GetId() != int32(i) || q.GetPermission() != pb.Permission_READ_WRITE || b.GetName() != "test-cluster" || b.GetId() != 0 ||
 						q.GetTopic().GetResourceNamespace() != "ns" || q.GetTopic().GetName() != name {
 						f.t.Errorf("%s: queue %v", name, q)
 					}

@@ -272,9 +272,10 @@ func (r *receiving) take(shard ident.Shard, ticket uint64) (*storeapi.TakeResult
 		return nil, nil
 	case storeapi.TopicNotFound, storeapi.GroupNotFound, storeapi.NotImplemented, storeapi.Internal, storeapi.Invalid:
 		return nil, storeStatus(reply.Code, reply.Detail)
+	default: // the shard cannot be reached now
+		r.last = reply
+		return nil, nil
 	}
-	r.last = reply
-	return nil, nil
 }
 
 // deliver writes the stream of a receive with messages. What cannot be written is

@@ -5,6 +5,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -149,7 +150,7 @@ func TestReceiveWakes(t *testing.T) {
 			}
 			synctest.Wait()
 			for i := range waiting {
-				c.mustSend("orders", fmt.Sprint(i))
+				c.mustSend("orders", strconv.Itoa(i))
 				synctest.Wait()
 				if n := int(served.Load()); n != i+1 {
 					f.t.Fatalf("%d receives served after %d messages", n, i+1)
@@ -170,7 +171,7 @@ func TestReceiveAllShards(t *testing.T) {
 		f.ctl.topic("orders", controlv1.TopicType_TOPIC_TYPE_NORMAL)
 		f.with("c", func(c *client) {
 			for i := range 100 {
-				c.mustSend("orders", fmt.Sprint(i))
+				c.mustSend("orders", strconv.Itoa(i))
 			}
 			seen := map[string]bool{}
 			for len(seen) < 100 {
@@ -435,7 +436,7 @@ func TestTrickle(t *testing.T) {
 			f.node.Requests()
 			const messages = 10
 			for i := range messages {
-				time.AfterFunc(100*time.Millisecond, func() { c.mustSend("orders", fmt.Sprint(i)) })
+				time.AfterFunc(100*time.Millisecond, func() { c.mustSend("orders", strconv.Itoa(i)) })
 				if g := c.receive(receive("g", "orders", polling(20*time.Second))); len(g.messages) != 1 {
 					f.t.Fatalf("%v", g.status)
 				}
@@ -505,8 +506,8 @@ func TestLargeMessages(t *testing.T) {
 		f.ctl.topic("orders", controlv1.TopicType_TOPIC_TYPE_NORMAL)
 		f.with("c", func(c *client) {
 			for i := range 4 {
-				m := newMessage("orders", fmt.Sprint(i))
-				m.Body = []byte(strings.Repeat(fmt.Sprint(i), bodyMax-i))
+				m := newMessage("orders", strconv.Itoa(i))
+				m.Body = []byte(strings.Repeat(strconv.Itoa(i), bodyMax-i))
 				wantCode(f.t, "send", c.send(m), pb.Code_OK)
 			}
 			seen := 0

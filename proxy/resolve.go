@@ -132,7 +132,8 @@ func (p *Proxy) refusal(ctx context.Context, err error, missing pb.Code, what, n
 		return statusf(missing, "%s %s does not exist: %v", what, name, err)
 	case fault.Invalid:
 		return statusf(pb.Code_BAD_REQUEST, "%s %s: %v", what, name, err)
+	default:
+		p.o.Log.WarnContext(ctx, "creation on first use failed", "what", what, "name", name, "error", err)
+		return statusf(pb.Code_INTERNAL_SERVER_ERROR, "%s %s could not be created: %v", what, name, err)
 	}
-	p.o.Log.WarnContext(ctx, "creation on first use failed", "what", what, "name", name, "error", err)
-	return statusf(pb.Code_INTERNAL_SERVER_ERROR, "%s %s could not be created: %v", what, name, err)
 }

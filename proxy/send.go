@@ -69,7 +69,8 @@ func (p *Proxy) prepare(c *call, o *outgoing, request []byte) (*controlv1.Topic,
 	m := &o.message
 	stamp := wire.Stamp{NowMS: c.at.UnixMilli(), BornHost: c.host()}
 	err := wire.Messages(request, func(b []byte) error {
-		if n++; n > batchMax {
+		n++
+		if n > batchMax {
 			bad = statusf(pb.Code_PAYLOAD_TOO_LARGE, "more than %d messages in one request", batchMax)
 			return nil
 		}
@@ -137,10 +138,10 @@ func (o *outgoing) response(a *route.Appended) *pb.SendMessageResponse {
 		e, stored := &entries[i], &a.Entries[i]
 		e.Status, e.MessageId = storeStatus(stored.Code, ""), o.ids[i]
 		if stored.Code == storeapi.OK {
-			e.TransactionId, e.Offset = e.MessageId, stored.Offset
+			e.TransactionId, e.Offset = e.GetMessageId(), stored.Offset
 		}
 		resp.Entries[i] = e
 	}
-	resp.Status = common(resp.Entries)
+	resp.Status = common(resp.GetEntries())
 	return resp
 }

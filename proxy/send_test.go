@@ -5,6 +5,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -43,7 +44,7 @@ func system(edit func(*pb.SystemProperties)) func(*pb.Message) {
 }
 
 func tagOf(s string) func(*pb.Message) {
-	return system(func(p *pb.SystemProperties) { p.Tag = proto.String(s) })
+	return system(func(p *pb.SystemProperties) { p.Tag = new(s) })
 }
 
 func keysOf(s ...string) func(*pb.Message) {
@@ -51,7 +52,7 @@ func keysOf(s ...string) func(*pb.Message) {
 }
 
 func groupOf(s string) func(*pb.Message) {
-	return system(func(p *pb.SystemProperties) { p.MessageGroup = proto.String(s) })
+	return system(func(p *pb.SystemProperties) { p.MessageGroup = new(s) })
 }
 
 func due(d time.Duration) func(*pb.Message) {
@@ -87,7 +88,7 @@ func sendCases() []sendCase {
 		{"property bytes 16385", pb.Code_MESSAGE_PROPERTIES_TOO_LARGE, property("k", strings.Repeat("v", 16384))},
 		{"bytes with tag and keys", pb.Code_MESSAGE_PROPERTIES_TOO_LARGE, func(m *pb.Message) {
 			property("k", strings.Repeat("v", 16382))(m)
-			m.SystemProperties.Tag, m.SystemProperties.Keys = proto.String("t"), []string{"k"}
+			m.SystemProperties.Tag, m.SystemProperties.Keys = new("t"), []string{"k"}
 		}},
 
 		{"tag empty", pb.Code_OK, tagOf("")},
@@ -124,7 +125,7 @@ func sendCases() []sendCase {
 		{"delay", pb.Code_MESSAGE_PROPERTY_CONFLICT_WITH_TYPE, due(time.Minute)},
 		{"delay that is over", pb.Code_MESSAGE_PROPERTY_CONFLICT_WITH_TYPE, due(-time.Minute)},
 		{"priority", pb.Code_MESSAGE_PROPERTY_CONFLICT_WITH_TYPE, system(func(p *pb.SystemProperties) { p.Priority = proto.Int32(0) })},
-		{"lite topic", pb.Code_MESSAGE_PROPERTY_CONFLICT_WITH_TYPE, system(func(p *pb.SystemProperties) { p.LiteTopic = proto.String("l") })},
+		{"lite topic", pb.Code_MESSAGE_PROPERTY_CONFLICT_WITH_TYPE, system(func(p *pb.SystemProperties) { p.LiteTopic = new("l") })},
 		{"transaction", pb.Code_MESSAGE_PROPERTY_CONFLICT_WITH_TYPE, system(func(p *pb.SystemProperties) { p.MessageType = pb.MessageType_TRANSACTION })},
 		{"declared type alone", pb.Code_OK, system(func(p *pb.SystemProperties) { p.MessageType = pb.MessageType_FIFO })},
 	}
@@ -174,7 +175,7 @@ func TestSendTypes(t *testing.T) {
 		{"late", due(-time.Minute)},
 		{"transaction", system(func(p *pb.SystemProperties) { p.MessageType = pb.MessageType_TRANSACTION })},
 		{"priority", system(func(p *pb.SystemProperties) { p.Priority = proto.Int32(3) })},
-		{"lite", system(func(p *pb.SystemProperties) { p.LiteTopic = proto.String("l") })},
+		{"lite", system(func(p *pb.SystemProperties) { p.LiteTopic = new("l") })},
 	}
 	for topic, want := range map[controlv1.TopicType][]pb.Code{
 		controlv1.TopicType_TOPIC_TYPE_NORMAL:      {good, conflict, conflict, conflict, conflict, conflict, conflict},
@@ -236,13 +237,13 @@ func TestSendRequests(t *testing.T) {
 			}
 			many := make([]*pb.Message, batchMax+1)
 			for i := range many {
-				many[i] = newMessage("orders", fmt.Sprint(i))
+				many[i] = newMessage("orders", strconv.Itoa(i))
 			}
 			wantCode(f.t, "too many", c.send(many...), pb.Code_PAYLOAD_TOO_LARGE)
 			resp = c.send(many[:batchMax]...)
 			wantCode(f.t, "a full batch", resp, pb.Code_OK)
 			for i, e := range resp.GetEntries() {
-				if e.GetMessageId() != fmt.Sprint(i) || e.GetOffset() != int64(i) || e.GetStatus().GetCode() != pb.Code_OK {
+				if e.GetMessageId() != strconv.Itoa(i) || e.GetOffset() != int64(i) || e.GetStatus().GetCode() != pb.Code_OK {
 					f.t.Fatalf("entry %d: %v", i, e)
 				}
 			}
@@ -344,7 +345,7 @@ func TestSendStored(t *testing.T) {
 		topic := f.ctl.topic("orders", controlv1.TopicType_TOPIC_TYPE_NORMAL)
 		f.with("c", func(c *client) {
 			m := newMessage("orders", "m")
-			m.SystemProperties.ReceiptHandle, m.SystemProperties.StoreHost = proto.String("forged"), "forged"
+			m.SystemProperties.ReceiptHandle, m.SystemProperties.StoreHost = new("forged"), "forged"
 			wantCode(f.t, "send", c.send(m), pb.Code_OK)
 			var requests []*storeapi.Append
 			for _, r := range f.node.Requests() {

@@ -209,7 +209,7 @@ func TestPanic(t *testing.T) {
 					f.t.Fatalf("%s: %v", r.name, err)
 				}
 				wantCode(f.t, r.name, got, pb.Code_INTERNAL_SERVER_ERROR)
-				if n := f.proxy.meter.panics.Load(); n != uint64(i+1) { //nolint:gosec // small
+				if n := f.proxy.meter.panics.Load(); n != uint64(i+1) {
 					f.t.Errorf("%s: %d panics counted, want %d", r.name, n, i+1)
 				}
 			}

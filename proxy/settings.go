@@ -137,7 +137,7 @@ func (p *Proxy) join(ctx context.Context, r *pb.Resource, subscriptions []sessio
 
 func fillSubscription(s *pb.Settings, g *controlv1.Group, language string) {
 	sub := s.GetSubscription()
-	sub.Fifo = proto.Bool(g.GetFifo())
+	sub.Fifo = new(g.GetFifo())
 	sub.ReceiveBatchSize = proto.Int32(receiveBatch)
 	sub.LiteSubscriptionQuota = proto.Int32(liteQuota)
 	sub.MaxLiteTopicSize = proto.Int32(liteTopicMax)

@@ -4,10 +4,10 @@ package proxy
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/mansiomq/mansio/internal/storeapi"
@@ -20,7 +20,7 @@ import (
 func (c *client) leased(topic, group string, n int) (messages []*pb.Message) {
 	c.f.t.Helper()
 	for i := range n {
-		c.mustSend(topic, fmt.Sprint(i))
+		c.mustSend(topic, strconv.Itoa(i))
 	}
 	for len(messages) < n {
 		g := c.receive(receive(group, topic))
@@ -61,7 +61,7 @@ func (c *client) forward(group, topic, text string) *pb.ForwardMessageToDeadLett
 func handleOf(m *pb.Message) string { return m.GetSystemProperties().GetReceiptHandle() }
 
 func withText(text string) *pb.Message {
-	return &pb.Message{SystemProperties: &pb.SystemProperties{MessageId: "m", ReceiptHandle: proto.String(text)}}
+	return &pb.Message{SystemProperties: &pb.SystemProperties{MessageId: "m", ReceiptHandle: new(text)}}
 }
 
 // TestHandlesRefused says that a handle that is not one of the request's topic and
@@ -269,7 +269,7 @@ func TestChangeInvisible(t *testing.T) {
 			if g.ids() != "0" || g.messages[0].GetSystemProperties().GetDeliveryAttempt() != 3 {
 				f.t.Fatalf("%q", g.ids())
 			}
-			suspend := func(r *pb.ChangeInvisibleDurationRequest) { r.Suspend = proto.Bool(true) }
+			suspend := func(r *pb.ChangeInvisibleDurationRequest) { r.Suspend = new(true) }
 			wantCode(f.t, "suspended", c.change("g", "orders", handleOf(g.messages[0]), duration(nil), suspend), pb.Code_OK)
 			g = c.receive(receive("g", "orders"))
 			if g.ids() != "0" || g.messages[0].GetSystemProperties().GetDeliveryAttempt() != 3 {

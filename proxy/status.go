@@ -82,8 +82,7 @@ func storeStatus(code storeapi.Code, detail string) *pb.Status {
 // settleStatus is storeStatus for settling: what is final must say so with the one
 // code on which clients give up.
 func settleStatus(code storeapi.Code, detail string) *pb.Status {
-	switch code {
-	case storeapi.TopicNotFound, storeapi.GroupNotFound:
+	if code == storeapi.TopicNotFound || code == storeapi.GroupNotFound {
 		return status(pb.Code_INVALID_RECEIPT_HANDLE, storeTexts[code])
 	}
 	return storeStatus(code, detail)

@@ -85,12 +85,7 @@ func (p *Proxy) converse(c *call, ss grpc.ServerStream, stream *session.Stream) 
 				return err
 			}
 		case <-ending:
-			timer := time.NewTimer(rand.N(endSpread))
-			defer timer.Stop()
-			select {
-			case <-timer.C:
-			case <-c.ctx.Done():
-			}
+			wait(c.ctx, rand.N(endSpread))
 			return nil
 		}
 	}

@@ -49,6 +49,7 @@ func newTracer(p trace.TracerProvider) tracer {
 }
 
 func (t *tracer) start(ctx context.Context, name string, kind trace.SpanKind, attrs ...attribute.KeyValue) (context.Context, trace.Span) {
+	//nolint:spancheck // whoever starts it ends it with end
 	return t.t.Start(ctx, name, trace.WithSpanKind(kind), trace.WithAttributes(append(attrs, systemRocketMQ)...))
 }
 
@@ -109,6 +110,7 @@ func (t *tracer) startReceive(ctx context.Context, topic string, taken *storeapi
 		}
 	}
 	attrs := append(operation("receive", "receive", topic, len(taken.Messages)), systemRocketMQ)
+	//nolint:spancheck // see start
 	return t.t.Start(ctx, "receive "+topic, trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(attrs...), trace.WithLinks(links...))
 }
 

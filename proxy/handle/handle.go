@@ -83,7 +83,7 @@ func (c *Codec) Append(dst []byte, h *Handle) []byte {
 	if s == nil {
 		return dst
 	}
-	m := s.pool.Get().(*mac)
+	m := s.pool.Get().(*mac) //nolint:forcetypeassert // the pool holds nothing else
 	defer s.pool.Put(m)
 	le := binary.LittleEndian
 	b := m.raw[:0]
@@ -123,7 +123,7 @@ func (c *Codec) Parse(text string) (Handle, error) {
 	if raw[0] != version || s == nil || le.Uint32(raw[5:]) != c.cluster {
 		return Handle{}, ErrInvalid
 	}
-	m := s.pool.Get().(*mac)
+	m := s.pool.Get().(*mac) //nolint:forcetypeassert // the pool holds nothing else
 	genuine := hmac.Equal(m.sign(raw[:bodySize]), raw[bodySize:])
 	s.pool.Put(m)
 	if !genuine {

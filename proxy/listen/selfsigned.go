@@ -23,10 +23,11 @@ import (
 )
 
 const (
-	// CertName and KeyName are the files of a self-signed certificate in its
-	// directory. Clients that verify take CertName as their root.
+	// CertName is the file of a self-signed certificate in its directory: clients
+	// that verify take it as their root.
 	CertName = "cert.pem"
-	KeyName  = "key.pem"
+	// KeyName is the file of its key, for the server's eyes only.
+	KeyName = "key.pem"
 
 	// validFor is long, since clients pin a self-signed certificate; renewBefore
 	// keeps a server from starting with one that is about to end.

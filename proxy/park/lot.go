@@ -221,8 +221,9 @@ func passes(c storeapi.Code) bool {
 	case storeapi.NotLeader, storeapi.Unavailable, storeapi.Unknown, storeapi.Overloaded, storeapi.Expired,
 		storeapi.NeedConfig, storeapi.Canceled, storeapi.None, storeapi.OK:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // flush hands over the place's operations, in order, without the lock; whoever

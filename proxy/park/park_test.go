@@ -4,7 +4,7 @@ package park
 
 import (
 	"context"
-	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -155,7 +155,7 @@ func TestOnePark(t *testing.T) {
 		}
 		for i := range receives {
 			f.node.Requests()
-			f.send(ident.Shard(1 + i%2)) //nolint:gosec // small
+			f.send(ident.Shard(1 + i%2))
 			synctest.Wait()
 			takes := 0
 			for _, r := range f.node.Requests() {
@@ -272,10 +272,9 @@ func TestCallerGoesWithItsTurn(t *testing.T) {
 		f.send(1)
 		cancel()
 		synctest.Wait()
-		first, second := storeapi.Internal, storeapi.Internal
-		first = <-codes
+		first := <-codes
 		f.send(1)
-		second = <-codes
+		second := <-codes
 		got := map[storeapi.Code]int{first: 1}
 		got[second]++
 		if got[storeapi.OK] < 1 || got[storeapi.OK]+got[storeapi.Canceled] != 2 {
@@ -392,7 +391,7 @@ func TestPlacesApart(t *testing.T) {
 		var all sync.WaitGroup
 		for i, key := range []Key{{1, 1, ""}, {2, 1, ""}, {1, 2, ""}, {1, 1, "a"}} {
 			all.Go(func() {
-				f.receive(f.t.Context(), &Spot{Key: key, Shards: []ident.Shard{1}, Client: fmt.Sprint(i)}, in(time.Second))
+				f.receive(f.t.Context(), &Spot{Key: key, Shards: []ident.Shard{1}, Client: strconv.Itoa(i)}, in(time.Second))
 			})
 		}
 		synctest.Wait()
@@ -426,7 +425,7 @@ func TestStress(t *testing.T) {
 		})
 	}
 	for i := range messages {
-		f.send(ident.Shard(1 + i%3)) //nolint:gosec // small
+		f.send(ident.Shard(1 + i%3))
 	}
 	limit := time.NewTimer(30 * time.Second)
 	defer limit.Stop()

@@ -30,7 +30,7 @@ type sending struct {
 	deadline time.Time
 	total    time.Duration
 
-	queue  int // chosen; its shard is in use while seq != 0
+	queue  ident.Queue // chosen; its shard is in use while seq != 0
 	shard  ident.Shard
 	seq    uint64 // first number in use on the shard, 0: none
 	stuck  bool   // an attempt on this shard has an unknown outcome
@@ -105,8 +105,8 @@ func (s *sending) choose() bool {
 	}
 	queues := s.topic.GetQueues()
 	turn := s.r.topic(ident.Topic(s.topic.GetId())).turn.Add(1)
-	for i := range queues {
-		q := (int(turn) + i) % len(queues)
+	for i := range uint32(len(queues)) { //nolint:gosec // few queues
+		q := (turn + i) % uint32(len(queues)) //nolint:gosec // few queues
 		shard := ident.Shard(queues[q].GetShard())
 		if s.tried[shard] || s.r.peer(shard) == nil {
 			continue
@@ -116,7 +116,7 @@ func (s *sending) choose() bool {
 			s.last = storeapi.Reply{Code: storeapi.Overloaded, Detail: "too many sends to one shard are unanswered"}
 			continue
 		}
-		s.queue, s.shard, s.seq = q, shard, seq
+		s.queue, s.shard, s.seq = ident.Queue(q), shard, seq
 		return true
 	}
 	return false
@@ -148,10 +148,12 @@ func (s *sending) release() {
 
 func (s *sending) try(peer Peer) storeapi.Reply {
 	topic := ident.Topic(s.topic.GetId())
-	for i, p := range s.payloads {
+	seq := s.seq
+	for _, p := range s.payloads {
 		payload := message.Payload(p)
-		payload.SetPlace(topic, ident.Queue(s.queue))
-		payload.SetSource(s.r.o.Incarnation, s.seq+uint64(i)) //nolint:gosec // an index
+		payload.SetPlace(topic, s.queue)
+		payload.SetSource(s.r.o.Incarnation, seq)
+		seq++
 	}
 	c := s.r.newCall()
 	defer s.r.free(c)
@@ -194,12 +196,13 @@ func moves(c storeapi.Code) bool {
 	switch c {
 	case storeapi.NotLeader, storeapi.NeedConfig, storeapi.Unavailable, storeapi.Overloaded, storeapi.DiskFull, storeapi.Expired:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 func (s *sending) answer() Appended {
-	a := Appended{Code: s.last.Code, Detail: s.last.Detail, Shard: s.shard, Queue: ident.Queue(s.queue)}
+	a := Appended{Code: s.last.Code, Detail: s.last.Detail, Shard: s.shard, Queue: s.queue}
 	if a.Code != storeapi.OK {
 		return a
 	}

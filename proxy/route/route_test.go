@@ -5,6 +5,7 @@ package route
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -98,7 +99,7 @@ func (f *fixture) send(ctx context.Context, ids ...string) Appended {
 
 func (f *fixture) stored() (n int) {
 	for i, node := range f.nodes {
-		n += len(node.Stored(ident.Shard(i+1), topicID)) //nolint:gosec // small
+		n += len(node.Stored(ident.Shard(i+1), topicID))
 	}
 	return n
 }
@@ -108,7 +109,7 @@ func (f *fixture) stored() (n int) {
 func fail(node *fakestore.Node, n int, code storeapi.Code, done bool) {
 	var count atomic.Int32
 	node.Intercept(func(op *storeapi.Op) bool {
-		if _, ok := op.Request.(*storeapi.Append); !ok || count.Add(1) > int32(n) { //nolint:gosec // small
+		if _, ok := op.Request.(*storeapi.Append); !ok || count.Add(1) > int32(n) {
 			return false
 		}
 		reply := op.Done
@@ -125,7 +126,7 @@ func TestAppendInTurn(t *testing.T) {
 	f := newFixture(t)
 	count := map[ident.Queue]int{}
 	for i := range 8 {
-		a := f.send(t.Context(), fmt.Sprint(i))
+		a := f.send(t.Context(), strconv.Itoa(i))
 		if a.Code != storeapi.OK || len(a.Entries) != 1 || a.Entries[0].Code != storeapi.OK {
 			t.Fatalf("%+v", a)
 		}
@@ -137,8 +138,8 @@ func TestAppendInTurn(t *testing.T) {
 		}
 	}
 	for i, node := range f.nodes {
-		for j, p := range node.Stored(ident.Shard(i+1), topicID) { //nolint:gosec // small
-			if p.Proxy() != incarnation || p.Seq() != uint64(j+1) || p.Topic() != topicID { //nolint:gosec // small
+		for j, p := range node.Stored(ident.Shard(i+1), topicID) {
+			if p.Proxy() != incarnation || p.Seq() != uint64(j+1) || p.Topic() != topicID {
 				t.Errorf("shard %d message %d: source %x/%d, topic %d", i+1, j, p.Proxy(), p.Seq(), p.Topic())
 			}
 		}
@@ -168,7 +169,7 @@ func TestAppendElsewhere(t *testing.T) {
 			f := newFixture(t)
 			fail(f.nodes[0], 1000, code, false)
 			for i := range 4 {
-				if a := f.send(t.Context(), fmt.Sprint(i)); a.Code != storeapi.OK || a.Shard != 2 {
+				if a := f.send(t.Context(), strconv.Itoa(i)); a.Code != storeapi.OK || a.Shard != 2 {
 					t.Errorf("%v: %+v, want it stored on shard 2", code, a)
 				}
 			}
@@ -499,7 +500,7 @@ func TestWindow(t *testing.T) {
 					oldest = min(oldest, r.first)
 				}
 				first, ok := w.reserve(n)
-				if want := next+uint64(n)-oldest <= storeapi.SeqWindow; ok != want { //nolint:gosec // small
+				if want := next+uint64(n)-oldest <= storeapi.SeqWindow; ok != want {
 					t.Fatalf("reserve %d: %v, next is %d, oldest in use %d", n, ok, next, oldest)
 				}
 				if !ok {
@@ -508,7 +509,7 @@ func TestWindow(t *testing.T) {
 				if first != next {
 					t.Fatalf("first %d, want %d", first, next)
 				}
-				next += uint64(n) //nolint:gosec // small
+				next += uint64(n)
 				runs = append(runs, run{first, n})
 			},
 			"release": func(t *rapid.T) {
@@ -541,8 +542,8 @@ func TestWindowFull(t *testing.T) {
 
 func BenchmarkAppend(b *testing.B) {
 	f := newFixture(b)
-	f.nodes[0].Intercept(func(op *storeapi.Op) bool { return answer(op) })
-	f.nodes[1].Intercept(func(op *storeapi.Op) bool { return answer(op) })
+	f.nodes[0].Intercept(answer)
+	f.nodes[1].Intercept(answer)
 	payloads := [][]byte{payload("a")}
 	b.ReportAllocs()
 	for b.Loop() {

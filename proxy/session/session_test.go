@@ -4,6 +4,7 @@ package session
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -41,7 +42,7 @@ func TestExpiry(t *testing.T) {
 func TestBounds(t *testing.T) {
 	r := New(2)
 	for i := range 5 {
-		if c := r.Touch(fmt.Sprint(i), strings.Repeat("x", 100), 1); len(c.Language) != languageBytesMax {
+		if c := r.Touch(strconv.Itoa(i), strings.Repeat("x", 100), 1); len(c.Language) != languageBytesMax {
 			t.Errorf("language of %d bytes", len(c.Language))
 		}
 	}

@@ -3,7 +3,7 @@
 package wire
 
 import (
-	"crypto/md5"
+	"crypto/md5" //nolint:gosec // the digest that clients check; nothing depends on its strength
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -69,8 +69,8 @@ func (m *Message) appendSys(b []byte, s *Stamp) []byte {
 	if encoding == pb.Encoding_ENCODING_UNSPECIFIED {
 		encoding = pb.Encoding_IDENTITY
 	}
-	b = appendVarint(b, sysEncoding, uint64(int64(encoding))) //nolint:gosec // as protobuf encodes enums
-	b = appendVarint(b, sysType, uint64(m.Type()))            //nolint:gosec // a known type
+	b = appendVarint(b, sysEncoding, uint64(int64(encoding)))
+	b = appendVarint(b, sysType, uint64(m.Type())) //nolint:gosec // a known type
 	b = appendTime(b, sysBorn, m.Born)
 	if len(m.BornHost) > 0 {
 		b = appendBytes(b, sysBornHost, m.BornHost)
@@ -99,7 +99,7 @@ func (m *Message) appendSys(b []byte, s *Stamp) []byte {
 const upperHex = "0123456789ABCDEF"
 
 func appendDigest(b, body []byte) []byte {
-	sum := md5.Sum(body) //nolint:gosec // the digest that clients check; nothing depends on its strength
+	sum := md5.Sum(body) //nolint:gosec // see the import
 	b = protowire.AppendTag(b, sysDigest, protowire.BytesType)
 	b = append(b, 2+2+2*md5.Size)
 	b = protowire.AppendTag(b, 1, protowire.VarintType)

@@ -31,11 +31,11 @@ func full() *pb.Message {
 		UserProperties: map[string]string{"colour": "blue"},
 		Body:           []byte("body \x00\xff"),
 		SystemProperties: &pb.SystemProperties{
-			Tag: proto.String("t1"), Keys: []string{"k1", "k2"}, MessageId: "01AB",
+			Tag: new("t1"), Keys: []string{"k1", "k2"}, MessageId: "01AB",
 			BodyDigest:    &pb.Digest{Type: pb.DigestType_CRC32, Checksum: "nonsense"},
 			MessageType:   pb.MessageType_NORMAL,
 			BornTimestamp: &timestamppb.Timestamp{Seconds: 1_700_000_000, Nanos: 987_654_321}, BornHost: "host-1",
-			TraceContext: proto.String("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+			TraceContext: new("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
 		},
 	}
 }
@@ -99,7 +99,7 @@ func digest(body []byte) *pb.Digest {
 func TestDelivered(t *testing.T) {
 	forged := func(m *pb.Message) {
 		sp := m.SystemProperties
-		sp.ReceiptHandle, sp.DeliveryAttempt, sp.QueueOffset = proto.String("forged"), proto.Int32(77), proto.Int64(4711)
+		sp.ReceiptHandle, sp.DeliveryAttempt, sp.QueueOffset = new("forged"), proto.Int32(77), proto.Int64(4711)
 		sp.QueueId, sp.StoreHost, sp.StoreTimestamp = 99, "forged", timestamppb.New(timestamppb.Now().AsTime())
 		sp.InvisibleDuration = durationpb.New(1)
 		sp.DeadLetterQueue = &pb.DeadLetterQueue{Topic: "forged", MessageId: "forged"}
@@ -121,10 +121,10 @@ func TestDelivered(t *testing.T) {
 			m.SystemProperties.BornHost = "10.0.0.9"
 		}},
 		{"no trace context", func(m *pb.Message) { m.SystemProperties.TraceContext = nil }, func(m *pb.Message) {
-			m.SystemProperties.TraceContext = proto.String("of the span")
+			m.SystemProperties.TraceContext = new("of the span")
 		}},
-		{"empty tag", func(m *pb.Message) { m.SystemProperties.Tag = proto.String("") }, func(m *pb.Message) {
-			m.SystemProperties.Tag = proto.String("")
+		{"empty tag", func(m *pb.Message) { m.SystemProperties.Tag = new("") }, func(m *pb.Message) {
+			m.SystemProperties.Tag = new("")
 		}},
 		{"absent tag and keys", func(m *pb.Message) { m.SystemProperties.Tag, m.SystemProperties.Keys = nil, nil }, func(m *pb.Message) {
 			m.SystemProperties.Tag, m.SystemProperties.Keys = nil, nil
@@ -141,7 +141,7 @@ func TestDelivered(t *testing.T) {
 		{"no properties at all", func(m *pb.Message) { m.UserProperties, m.SystemProperties = nil, nil }, func(m *pb.Message) {
 			m.UserProperties = nil
 			m.SystemProperties = &pb.SystemProperties{
-				MessageType: pb.MessageType_NORMAL, BornHost: "10.0.0.9", TraceContext: proto.String("of the span"),
+				MessageType: pb.MessageType_NORMAL, BornHost: "10.0.0.9", TraceContext: new("of the span"),
 				BornTimestamp: &timestamppb.Timestamp{Seconds: nowMS / 1000, Nanos: 123_000_000},
 			}
 		}},
@@ -160,7 +160,7 @@ func TestDelivered(t *testing.T) {
 			}
 			sp.StoreTimestamp = &timestamppb.Timestamp{Seconds: nowMS / 1000, Nanos: 123_000_000}
 			sp.StoreHost, sp.QueueId, sp.QueueOffset = "store-1", 5, proto.Int64(77)
-			sp.ReceiptHandle, sp.DeliveryAttempt = proto.String("handle"), proto.Int32(3)
+			sp.ReceiptHandle, sp.DeliveryAttempt = new("handle"), proto.Int32(3)
 			s := &Stamp{Topic: 1, Queue: 5, NowMS: nowMS, BornHost: "10.0.0.9", Trace: "of the span"}
 			got := deliver(t, marshal(t, sent), s, delivery())
 			if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
@@ -174,7 +174,7 @@ func TestDelivered(t *testing.T) {
 func TestHead(t *testing.T) {
 	m := full()
 	m.SystemProperties.Keys = []string{"k1", "", "k2"}
-	m.SystemProperties.MessageGroup = proto.String("g")
+	m.SystemProperties.MessageGroup = new("g")
 	p := scan(t, marshal(t, m)).Payload(&Stamp{Topic: 9, Queue: 5, NowMS: nowMS})
 	want := message.Head{
 		Topic: 9, Queue: 5, IDHash: ident.Hash64("01AB"), BornMS: 1_700_000_000_987, TagHash: ident.Hash32("t1"),
@@ -186,7 +186,7 @@ func TestHead(t *testing.T) {
 	if id, _ := message.Text(p.Sys(), message.FieldMessageID); id != "01AB" {
 		t.Errorf("the store reads id %q", id)
 	}
-	m.SystemProperties.Tag, m.SystemProperties.MessageGroup = proto.String(""), nil
+	m.SystemProperties.Tag, m.SystemProperties.MessageGroup = new(""), nil
 	p = scan(t, marshal(t, m)).Payload(&Stamp{})
 	if p.TagHash() != 0 || p.GroupHash() != 0 {
 		t.Errorf("no tag and no group have hashes %d and %d", p.TagHash(), p.GroupHash())
@@ -238,15 +238,15 @@ func TestType(t *testing.T) {
 		pb.MessageType_NORMAL: func(*pb.SystemProperties) {},
 		pb.MessageType_TRANSACTION: func(s *pb.SystemProperties) {
 			s.MessageType = pb.MessageType_TRANSACTION
-			s.LiteTopic = proto.String("l")
+			s.LiteTopic = new("l")
 		},
 		pb.MessageType_DELAY: func(s *pb.SystemProperties) {
 			s.DeliveryTimestamp = timestamppb.Now()
-			s.MessageGroup = proto.String("g")
+			s.MessageGroup = new("g")
 		},
-		pb.MessageType_FIFO:     func(s *pb.SystemProperties) { s.MessageGroup = proto.String("g"); s.Priority = proto.Int32(1) },
-		pb.MessageType_PRIORITY: func(s *pb.SystemProperties) { s.Priority = proto.Int32(0); s.LiteTopic = proto.String("l") },
-		pb.MessageType_LITE:     func(s *pb.SystemProperties) { s.LiteTopic = proto.String("l") },
+		pb.MessageType_FIFO:     func(s *pb.SystemProperties) { s.MessageGroup = new("g"); s.Priority = proto.Int32(1) },
+		pb.MessageType_PRIORITY: func(s *pb.SystemProperties) { s.Priority = proto.Int32(0); s.LiteTopic = new("l") },
+		pb.MessageType_LITE:     func(s *pb.SystemProperties) { s.LiteTopic = new("l") },
 	} {
 		m := full()
 		edit(m.SystemProperties)
@@ -333,7 +333,7 @@ func TestRoundTrip(t *testing.T) {
 		}
 		sp := sent.SystemProperties
 		if rapid.Bool().Draw(t, "tagged") {
-			sp.Tag = proto.String(text.Draw(t, "tag"))
+			sp.Tag = new(text.Draw(t, "tag"))
 		}
 		sp.BornTimestamp = &timestamppb.Timestamp{
 			Seconds: rapid.Int64Range(secondsMin, secondsMax).Draw(t, "born"), Nanos: rapid.Int32Range(0, 999_999_999).Draw(t, "nanos"),
@@ -353,8 +353,8 @@ func TestRoundTrip(t *testing.T) {
 		}
 		sp.BodyDigest, sp.BodyEncoding, sp.MessageType, sp.BornHost = digest(sent.Body), pb.Encoding_IDENTITY, pb.MessageType_NORMAL, "h"
 		sp.StoreTimestamp = &timestamppb.Timestamp{Seconds: nowMS / 1000, Nanos: 123_000_000}
-		sp.StoreHost, sp.QueueId, sp.QueueOffset = d.StoreHost, d.Queue, proto.Int64(d.Offset)
-		sp.ReceiptHandle, sp.DeliveryAttempt = proto.String(string(d.Handle)), proto.Int32(d.Attempt)
+		sp.StoreHost, sp.QueueId, sp.QueueOffset = d.StoreHost, d.Queue, new(d.Offset)
+		sp.ReceiptHandle, sp.DeliveryAttempt = new(string(d.Handle)), new(d.Attempt)
 		if diff := cmp.Diff(sent, &got, protocmp.Transform()); diff != "" {
 			t.Fatalf("(-want +got):\n%s", diff)
 		}
