@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -52,15 +53,16 @@ func TestTrimRecycles(t *testing.T) {
 	list := l.Segments()
 	wantKind(t, l.Trim(list[2].Base+8), fault.Invalid, "not the base")
 	wantKind(t, l.Trim(l.End()), fault.Invalid, "not the base")
+	wantKind(t, trimBehindUnsynced(t, w), fault.Invalid, "durable entries")
 	must(t, l.Trim(list[4].Base))
 	must(t, l.Trim(list[1].Base)) // below the start: nothing to do
-	if l.Start() != list[4].Base || len(l.Segments()) != 2 {
+	if l.Start() != list[4].Base || len(l.Segments()) != 3 {
 		t.Errorf("start %d, segments %+v", l.Start(), l.Segments())
 	}
 	_, _, err := l.Read(entries[0].LSN, nil)
 	wantKind(t, err, fault.NotFound, "not in")
 	prepare(t, l)
-	if got := files(t, m, segmentSuffix); len(got) != 2 {
+	if got := files(t, m, segmentSuffix); len(got) != 3 {
 		t.Errorf("segment files %v", got)
 	}
 	if got := files(t, m, poolSuffix); len(got) < poolMax+1 || len(got) > poolMax+2 { // with the spare and the next one
@@ -68,7 +70,7 @@ func TestTrimRecycles(t *testing.T) {
 	}
 	// The recycled files are used again, and what they held does not come back.
 	creates := m.Calls(disk.OpTruncate)
-	again := w.fill(t, 6)
+	again := w.fill(t, 7)
 	l, r = open(t, testOptions(m), RecoverOptions{Floor: l.Synced()})
 	if r.Entries < len(again) || l.Start() != list[4].Base || m.Calls(disk.OpTruncate) != creates {
 		t.Errorf("recovered %+v", r)
@@ -84,6 +86,21 @@ func TestTrimRecycles(t *testing.T) {
 	if i != len(again) {
 		t.Errorf("%d entries of %d", i, len(again))
 	}
+}
+
+// trimBehindUnsynced rolls into a new segment and trims up to it before its
+// header and first entry are durable.
+func trimBehindUnsynced(t *testing.T, w *writer) error {
+	t.Helper()
+	_, err := w.append(UseVital, record.TypeSeal, nil)
+	must(t, err)
+	must(t, w.l.Sync())
+	base := w.l.End()
+	prepare(t, w.l)
+	w.must(t, record.TypeMessage, body(100, "new"))
+	err = w.l.Trim(base)
+	must(t, w.l.Sync())
+	return err
 }
 
 // A reader that is in a segment when it is trimmed reads on; the file is not
@@ -113,19 +130,24 @@ func TestTrimWaitsForReaders(t *testing.T) {
 	}()
 	<-inside
 	m.Hook(nil)
+	seg := (*l.segs.Load())[0]
 	must(t, l.Trim(l.Segments()[2].Base))
-	stepped := make(chan error)
+	stepped := make(chan error, 1)
 	go func() {
 		_, err := l.step()
 		stepped <- err
 	}()
-	select {
-	case <-stepped:
-		t.Error("the segment was recycled under its reader")
-	case release <- struct{}{}:
-		must(t, <-read)
-		must(t, <-stepped)
+	for seg.mu.TryRLock() { // until the recycler waits for the lock
+		seg.mu.RUnlock()
+		runtime.Gosched()
+		if len(stepped) > 0 {
+			t.Error("the segment was recycled under its reader")
+			break
+		}
 	}
+	close(release)
+	must(t, <-read)
+	must(t, <-stepped)
 	_, _, err := l.Read(entries[0].LSN, nil)
 	wantKind(t, err, fault.NotFound, "not in")
 }
@@ -154,7 +176,7 @@ func TestFailuresAreFatal(t *testing.T) {
 			e := w.must(t, record.TypeMessage, body(1000, "x"))[0]
 			m.Hook(disk.FailNth(tt.op, 1, tt.errno))
 			err := tt.act(w)
-			for err == nil && strings.HasPrefix(name, "prepare") { // steps that need nothing of this kind
+			for n := 0; err == nil && n < 20; n++ { // steps that need nothing of this kind
 				_, err = w.l.step()
 			}
 			wantKind(t, err, fault.Internal, "log failed")
@@ -354,6 +376,8 @@ func TestFullDisk(t *testing.T) {
 				_, err := w.append(UseVital, record.TypeSeal, nil)
 				must(t, err)
 				base = l.End()
+				_, err = w.append(UseClient, record.TypeMessage, nil)
+				wantKind(t, err, fault.DiskFull, "")
 			}
 			_, err2 = w.append(UseInner, record.TypeSettle, body(10_000, "i"))
 		}

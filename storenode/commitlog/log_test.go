@@ -325,6 +325,31 @@ func TestAppendAssertsTheChain(t *testing.T) {
 	w.must(t, record.TypeMessage, body(10, "z"))
 }
 
+// What continues the chain must also be of no older term and time.
+func TestRecoverRefusesWhatGoesBack(t *testing.T) {
+	for name, spoil := range map[string]func(h *record.Header){
+		"nothing":    func(*record.Header) {},
+		"older term": func(h *record.Header) { h.Term-- },
+		"older time": func(h *record.Header) { h.TimeMS-- },
+	} {
+		m := disk.NewMemory()
+		l, r := open(t, testOptions(m), RecoverOptions{})
+		w := newWriter(l, r)
+		w.term = 5
+		prepare(t, l)
+		w.must(t, record.TypeMessage, body(10, "x"))
+		e := w.entry(record.TypeMessage, body(10, "y"), w.tip())
+		spoil(&e.Header)
+		b := e.Append(nil)
+		_, err := firstFile(t, m).WriteAt(b, HeaderBytes+int64(e.LSN-FirstLSN))
+		must(t, err)
+		_, r = open(t, testOptions(m), RecoverOptions{})
+		if whole := r.End == e.End(); whole != (name == "nothing") {
+			t.Errorf("%s: recovered %+v", name, r)
+		}
+	}
+}
+
 func TestSegmentNames(t *testing.T) {
 	for name, want := range map[string]ident.LSN{
 		"00000000000000000008.log": 8, "00000000000268435464.log": 268435464, "18446744073709551608.log": 1<<64 - 8,
