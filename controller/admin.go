@@ -146,9 +146,9 @@ func (s *adminService) ListShards(ctx context.Context, request *controlv1.ListSh
 			for _, q := range topic.GetQueues() {
 				on[q.GetShard()] = true
 			}
-			response.Shards = slices.DeleteFunc(response.Shards, func(sh *controlv1.Shard) bool { return !on[sh.GetId()] })
+			response.Shards = slices.DeleteFunc(response.GetShards(), func(sh *controlv1.Shard) bool { return !on[sh.GetId()] })
 		}
-		slices.SortFunc(response.Shards, func(a, b *controlv1.Shard) int { return int(int64(a.GetId()) - int64(b.GetId())) })
+		slices.SortFunc(response.GetShards(), func(a, b *controlv1.Shard) int { return int(int64(a.GetId()) - int64(b.GetId())) })
 		named := make(map[uint64]bool)
 		for _, shard := range response.GetShards() {
 			for _, replica := range shard.GetReplicas() {

@@ -75,12 +75,12 @@ func TestTopicLife(t *testing.T) {
 			t.Error(err, diff)
 		}
 		pass(time.Second)
-		changed, err := w.admin().UpdateTopic(t.Context(), &controlv1.UpdateTopicRequest{Name: "orders", Deduplicate: proto.Bool(false)})
+		changed, err := w.admin().UpdateTopic(t.Context(), &controlv1.UpdateTopicRequest{Name: "orders", Deduplicate: new(false)})
 		if err != nil || changed.GetTopic().GetDeduplicate() || changed.GetTopic().GetUpdatedMs() != now+1000 ||
 			changed.GetTopic().GetId() != topic.GetId() || table.Snapshot().TopicByName("orders").GetDeduplicate() {
 			t.Errorf("%v %v", changed, err)
 		}
-		if again, err := w.admin().UpdateTopic(t.Context(), &controlv1.UpdateTopicRequest{Name: "orders", Deduplicate: proto.Bool(false)}); err != nil ||
+		if again, err := w.admin().UpdateTopic(t.Context(), &controlv1.UpdateTopicRequest{Name: "orders", Deduplicate: new(false)}); err != nil ||
 			again.GetRevision() != changed.GetRevision() {
 			t.Errorf("the same change again: %v %v", again, err)
 		}
@@ -211,7 +211,7 @@ func TestGroupLife(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w, table := ready(t, nil)
 		made, err := w.admin().CreateGroup(t.Context(), &controlv1.CreateGroupRequest{
-			StrictExpiry: proto.Bool(false), Group: &controlv1.Group{Name: "g", Fifo: true, MaxAttempts: 3},
+			StrictExpiry: new(false), Group: &controlv1.Group{Name: "g", Fifo: true, MaxAttempts: 3},
 		})
 		if err != nil {
 			t.Fatal(err)

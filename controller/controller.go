@@ -13,9 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc"
-
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
 
 	"github.com/mansiomq/mansio/controller/etcd"
 	"github.com/mansiomq/mansio/controller/metastore"

@@ -137,7 +137,7 @@ func TestStartRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer external.Close() //nolint:errcheck // end of the test
+	defer external.Close()
 	w := realWorld(t)
 	at := &etcd.ExternalOptions{Endpoints: []string{external.Endpoint}}
 	first := folder(t, t.TempDir())
@@ -197,7 +197,7 @@ func TestControllersTakeTurns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer external.Close() //nolint:errcheck // end of the test
+	defer external.Close()
 	w := realWorld(t)
 	at := &etcd.ExternalOptions{Endpoints: []string{external.Endpoint}}
 	first, stopFirst := w.run("controller", Config{Data: folder(t, t.TempDir()), External: at})

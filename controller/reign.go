@@ -95,7 +95,8 @@ func (c *Controller) during(ctx context.Context, f func(ctx context.Context, r *
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(r.life, func() { cancel(errOver) })()
+	detach := context.AfterFunc(r.life, func() { cancel(errOver) })
+	defer detach()
 	pause := time.NewTimer(conflictWait)
 	defer pause.Stop()
 	for range conflictsMax {

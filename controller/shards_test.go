@@ -56,7 +56,7 @@ func TestShardOfANewNode(t *testing.T) {
 			t.Errorf("%v", node)
 		}
 		// Entered without a term first, then elected.
-		states := history(t, w.store.(*metastore.Memory), 1) //nolint:forcetypeassert // newWorld made it
+		states := history(t, w.store.(*metastore.Memory), 1)
 		checkHistory(t, states)
 		if len(states) != 3 || states[0].GetTerm() != 0 || states[0].GetLeader() != nil {
 			t.Errorf("%v", states)
@@ -197,7 +197,7 @@ func TestCallsThatFail(t *testing.T) {
 				if took := time.Since(began); took > 15*time.Second {
 					t.Errorf("took %v", took)
 				}
-				checkHistory(t, history(t, w.store.(*metastore.Memory), 1)) //nolint:forcetypeassert // newWorld made it
+				checkHistory(t, history(t, w.store.(*metastore.Memory), 1))
 			})
 		})
 	}
@@ -338,7 +338,7 @@ func TestTwoControllersOneLeader(t *testing.T) {
 		}
 		pass(10 * time.Second)
 		await(t, table, "a led shard", allLed(1))
-		states := history(t, w.store.(*metastore.Memory), 1) //nolint:forcetypeassert // newWorld made it
+		states := history(t, w.store.(*metastore.Memory), 1)
 		checkHistory(t, states)
 		if len(states) < 30 {
 			t.Errorf("only %d states: the two did not meet", len(states))

@@ -185,7 +185,8 @@ func (r *reign) sweepStarts(ctx context.Context) error {
 			continue
 		}
 		draft.Delete(r.book.Keys.Start(group, topic))
-		if count++; count == sweepMax {
+		count++
+		if count == sweepMax {
 			if err := flush(); err != nil {
 				return err
 			}

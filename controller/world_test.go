@@ -235,10 +235,12 @@ func (n *fakeNode) start() {
 	ended := make(chan struct{})
 	n.w.tasks.Go(func() {
 		defer close(ended)
+		again := time.NewTicker(100 * time.Millisecond)
+		defer again.Stop()
 		for ctx.Err() == nil && n.attend(ctx) {
 			select {
 			case <-ctx.Done():
-			case <-time.After(100 * time.Millisecond):
+			case <-again.C:
 			}
 		}
 	})

@@ -93,7 +93,7 @@ func TestEmbeddedRefusesAFile(t *testing.T) {
 
 func TestDial(t *testing.T) {
 	e := start(t, t.TempDir(), nil)
-	defer e.Close() //nolint:errcheck // tested above
+	defer e.Close()
 	client, err := Dial(t.Context(), ExternalOptions{Endpoints: []string{e.Endpoint}})
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func TestDialErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer silent.Close() //nolint:errcheck // end of the test
+	defer silent.Close()
 	password := filepath.Join(t.TempDir(), "password")
 	for name, c := range map[string]struct {
 		options ExternalOptions
@@ -149,6 +149,6 @@ func deadAddress(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close() //nolint:errcheck // that is the point
+	defer listener.Close()
 	return listener.Addr().String()
 }

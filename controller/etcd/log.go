@@ -4,6 +4,7 @@ package etcd
 
 import (
 	"log/slog"
+	"slices"
 	"strings"
 
 	"go.uber.org/zap/zapcore"
@@ -30,7 +31,7 @@ func (b *bridge) Enabled(level zapcore.Level) bool { return b.log != nil && leve
 
 // With implements zapcore.Core.
 func (b *bridge) With(fields []zapcore.Field) zapcore.Core {
-	return &bridge{log: b.log, fields: append(b.fields[:len(b.fields):len(b.fields)], fields...)}
+	return &bridge{log: b.log, fields: append(slices.Clip(b.fields), fields...)}
 }
 
 // Check implements zapcore.Core.
@@ -44,7 +45,7 @@ func (b *bridge) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapc
 // Write implements zapcore.Core.
 func (b *bridge) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	values := zapcore.NewMapObjectEncoder()
-	for _, field := range append(b.fields[:len(b.fields):len(b.fields)], fields...) {
+	for _, field := range append(slices.Clip(b.fields), fields...) {
 		field.AddTo(values)
 	}
 	reason, _ := values.Fields["error"].(string)

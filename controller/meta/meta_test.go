@@ -154,7 +154,7 @@ func TestUpdateTopic(t *testing.T) {
 	all := controlv1.ReplyPoint_REPLY_POINT_ALL
 	normal := topic(controlv1.TopicType_TOPIC_TYPE_NORMAL)
 	added, err := UpdateTopic(normal, &controlv1.UpdateTopicRequest{
-		Queues: proto.Uint32(5), Reply: controlv1.ReplyPoint_REPLY_POINT_UNSPECIFIED.Enum(), Deduplicate: proto.Bool(true),
+		Queues: proto.Uint32(5), Reply: controlv1.ReplyPoint_REPLY_POINT_UNSPECIFIED.Enum(), Deduplicate: new(true),
 	})
 	if err != nil || added != 2 || normal.GetReply() != controlv1.ReplyPoint_REPLY_POINT_COMMITTED || !normal.GetDeduplicate() {
 		t.Errorf("%d %v %v", added, normal, err)
@@ -208,7 +208,7 @@ func TestNewGroup(t *testing.T) {
 	if steps := DefaultBackoff().GetStepsMs(); len(steps) != 18 || steps[0] != 1000 || steps[17] != 7_200_000 {
 		t.Errorf("%v", steps)
 	}
-	group, err = NewGroup(&controlv1.CreateGroupRequest{StrictExpiry: proto.Bool(false), Group: &controlv1.Group{
+	group, err = NewGroup(&controlv1.CreateGroupRequest{StrictExpiry: new(false), Group: &controlv1.Group{
 		Name: "g", Id: 3, DeadLetterTopic: 4, Fifo: true, MaxAttempts: 250, InvisibleMs: 1, InFlightMax: 5,
 		Backoff: &controlv1.Backoff{InitialMs: 1, MaxMs: 2, Multiplier: 1.5},
 	}}, latest)
@@ -273,7 +273,7 @@ func TestUpdateGroup(t *testing.T) {
 		t.Errorf("nothing changed %v into %v, %v", before, group, err)
 	}
 	err = UpdateGroup(group, &controlv1.UpdateGroupRequest{
-		MaxAttempts: proto.Uint32(3), Fifo: proto.Bool(true), StrictExpiry: proto.Bool(false), ConsumeFrom: latest.Enum(),
+		MaxAttempts: proto.Uint32(3), Fifo: new(true), StrictExpiry: new(false), ConsumeFrom: latest.Enum(),
 		InvisibleMs: proto.Int64(7), Backoff: &controlv1.Backoff{StepsMs: []int64{5}},
 	})
 	want := &controlv1.Group{
@@ -304,7 +304,7 @@ func TestSameGroup(t *testing.T) {
 		"other attempts":   {func(r *controlv1.CreateGroupRequest) { r.Group.MaxAttempts, r.IfNotExists = 4, true }, false},
 		"fifo":             {func(r *controlv1.CreateGroupRequest) { r.Group.Fifo = true }, false},
 		"backoff":          {func(r *controlv1.CreateGroupRequest) { r.Group.Backoff = &controlv1.Backoff{StepsMs: []int64{1}} }, false},
-		"strict expiry":    {func(r *controlv1.CreateGroupRequest) { r.StrictExpiry = proto.Bool(false) }, false},
+		"strict expiry":    {func(r *controlv1.CreateGroupRequest) { r.StrictExpiry = new(false) }, false},
 		"consume from":     {func(r *controlv1.CreateGroupRequest) { r.Group.ConsumeFrom = 1 }, false},
 		"lease":            {func(r *controlv1.CreateGroupRequest) { r.Group.InvisibleMs = 5 }, false},
 		"in flight":        {func(r *controlv1.CreateGroupRequest) { r.Group.InFlightMax = 5 }, false},

@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	// TopicNameMax and GroupNameMax are the limits that the official clients and servers share.
+	// TopicNameMax bounds the name of a topic, in bytes: official clients and servers share the limit.
 	TopicNameMax = 127
+	// GroupNameMax bounds the name of a group, in bytes: likewise, and its dead-letter topic's name still fits.
 	GroupNameMax = 120
 	// NodeNameMax bounds the name of a node.
 	NodeNameMax = 63

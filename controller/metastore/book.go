@@ -4,6 +4,7 @@ package metastore
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
@@ -77,7 +78,7 @@ func (b *Book) Commit(ctx context.Context, draft *Draft) (int64, error) {
 		return 0, draft.err
 	}
 	txn := draft.txn
-	txn.Conds = append(txn.Conds[:len(txn.Conds):len(txn.Conds)], b.reign...)
+	txn.Conds = append(slices.Clip(txn.Conds), b.reign...)
 	return b.store.Commit(ctx, txn)
 }
 

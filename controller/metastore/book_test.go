@@ -94,7 +94,7 @@ func TestEncodeAndDecode(t *testing.T) {
 	if diff := cmp.Diff(want, state, protocmp.Transform()); diff != "" {
 		t.Error(diff)
 	}
-	if objects[keys.Topic("t")].(*controlv1.Topic).GetRevision() != 99 { //nolint:forcetypeassert // ours
+	if objects[keys.Topic("t")].(*controlv1.Topic).GetRevision() != 99 {
 		t.Error("Encode changed its argument")
 	}
 	err := keys.Add(state, Entry{Key: keys.Topic("t"), Value: []byte{0xff}, Revision: 6})

@@ -307,11 +307,11 @@ func TestWatchRebuildsTheList(t *testing.T) {
 				rt.Fatal(err)
 			}
 			batches, end := watching(t, store, prefix, listing.Revision+1)
-			defer end() //nolint:errcheck // it was cancelled
+			defer end()
 			built := make(map[string]string)
 			commits := rapid.IntRange(1, 8).Draw(rt, "commits")
 			for range commits {
-				commitSome(rt, t, store, prefix)
+				commitSome(t, rt, store, prefix)
 			}
 			last := put(t, store, prefix+"last", "!")
 			for done := false; !done; {
@@ -340,7 +340,7 @@ func TestWatchRebuildsTheList(t *testing.T) {
 }
 
 // commitSome changes a few keys at random.
-func commitSome(rt *rapid.T, t *testing.T, store Store, prefix string) {
+func commitSome(t *testing.T, rt *rapid.T, store Store, prefix string) {
 	txn := Txn{}
 	for _, name := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "c", "d"}), 1, 4, rapid.ID).Draw(rt, "keys") {
 		if rapid.Bool().Draw(rt, "delete") {

@@ -106,8 +106,8 @@ func (e *Election) queue(ctx context.Context) ([]place, int64, error) {
 	}
 	var queue []place
 	for _, kv := range response.Kvs {
-		p := place{key: string(kv.Key), revision: kv.ModRevision, candidate: &controlv1.Candidate{}}
-		if err := proto.Unmarshal(kv.Value, p.candidate); err != nil {
+		p := place{key: string(kv.GetKey()), revision: kv.GetModRevision(), candidate: &controlv1.Candidate{}}
+		if err := proto.Unmarshal(kv.GetValue(), p.candidate); err != nil {
 			return nil, 0, fault.Errorf(op, fault.Corrupt, "%s: %w", p.key, err)
 		}
 		queue = append(queue, p)

@@ -72,7 +72,7 @@ func (e *Etcd) List(ctx context.Context, request ListRequest) (Listing, error) {
 		listing.More = response.More
 		for _, kv := range response.Kvs {
 			listing.Entries = append(listing.Entries, entryOf(kv))
-			from = string(kv.Key) + "\x00"
+			from = string(kv.GetKey()) + "\x00"
 		}
 	}
 	return listing, nil
@@ -147,18 +147,18 @@ func (e *Etcd) Watch(ctx context.Context, prefix string, from int64, handle func
 func batchesOf(events []*clientv3.Event) []Batch {
 	var batches []Batch
 	for _, event := range events {
-		entry := entryOf(event.Kv)
+		entry := entryOf(event.GetKv())
 		if n := len(batches); n == 0 || batches[n-1].Revision != entry.Revision {
 			batches = append(batches, Batch{Revision: entry.Revision})
 		}
 		last := &batches[len(batches)-1]
-		last.Changes = append(last.Changes, Change{Entry: entry, Deleted: event.Type == clientv3.EventTypeDelete})
+		last.Changes = append(last.Changes, Change{Entry: entry, Deleted: event.GetType() == clientv3.EventTypeDelete})
 	}
 	return batches
 }
 
 func entryOf(kv *mvccpb.KeyValue) Entry {
-	return Entry{Key: string(kv.Key), Value: kv.Value, Revision: kv.ModRevision}
+	return Entry{Key: string(kv.GetKey()), Value: kv.GetValue(), Revision: kv.GetModRevision()}
 }
 
 // etcdFault gives an error of etcd its kind, and its remedy where there is one.
@@ -173,7 +173,7 @@ func etcdFault(op string, err error) error {
 	case errors.Is(err, context.Canceled):
 		return fault.E(op, fault.Canceled, err)
 	}
-	switch status.Code(err) { //nolint:exhaustive // the rest is all the same to callers
+	switch status.Code(err) {
 	case codes.PermissionDenied, codes.Unauthenticated, codes.InvalidArgument:
 		return fault.Errorf(op, fault.Denied, "etcd refuses: %w", err)
 	case codes.DeadlineExceeded:

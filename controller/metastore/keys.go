@@ -76,7 +76,7 @@ func (k Keys) Add(state *controlv1.WatchResponse, entry Entry) error {
 	switch kind {
 	case "cluster":
 		state.Cluster = &controlv1.Cluster{}
-		return Decode(entry, state.Cluster)
+		return Decode(entry, state.GetCluster())
 	case "topics":
 		topic := &controlv1.Topic{}
 		state.Topics = append(state.Topics, topic)

@@ -117,7 +117,7 @@ func Next(s State) []Action {
 // lead returns what the leadership of one shard needs.
 func lead(shard *controlv1.Shard, nodes map[ident.Node]*Node) []Action {
 	id := ident.Shard(shard.GetId())
-	reason := ""
+	var reason string
 	if shard.GetPhase() != controlv1.Phase_PHASE_STEADY || shard.GetLeader() == nil {
 		reason = "no leader"
 	} else {

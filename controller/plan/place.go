@@ -67,7 +67,7 @@ func Place(order []ident.Shard, topic *controlv1.Topic, n int) []ident.Shard {
 	for _, q := range topic.GetQueues() {
 		count[ident.Shard(q.GetShard())]++
 	}
-	first := int(topic.GetId() % uint64(len(order)))
+	first := int(topic.GetId() % uint64(len(order))) //nolint:gosec // less than a length
 	turn := slices.Concat(order[first:], order[:first])
 	placed := make([]ident.Shard, 0, n)
 	for level := 0; len(placed) < n; level++ {

@@ -5,6 +5,7 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/mansiomq/mansio/controller/plan"
@@ -59,11 +60,11 @@ func (r *Reconciler) causeOf(action plan.Action, lives map[ident.Node]uint64) st
 	if action.Node != 0 {
 		return fmt.Sprintf("%d:%d", action.Node, lives[action.Node])
 	}
-	cause := ""
+	var cause strings.Builder
 	for _, member := range r.options.Table.Snapshot().Shard(action.Shard).GetInSync() {
-		cause += fmt.Sprintf("%d:%d ", member.GetNode(), lives[ident.Node(member.GetNode())])
+		fmt.Fprintf(&cause, "%d:%d ", member.GetNode(), lives[ident.Node(member.GetNode())])
 	}
-	return cause
+	return cause.String()
 }
 
 // claim marks a subject busy, or reports that it is or rests.

@@ -5,6 +5,7 @@ package reconcile
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -92,7 +93,10 @@ func New(options Options) (*Reconciler, error) {
 	r.mu.underway = make(map[subject]bool)
 	r.mu.pauses = make(map[subject]pause)
 	r.mu.blocked = make(map[ident.Shard]string)
-	return r, r.measure()
+	if err := r.measure(); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // measure registers what is counted.
@@ -124,9 +128,7 @@ func (r *Reconciler) Blocked() map[ident.Shard]string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	blocked := make(map[ident.Shard]string, len(r.mu.blocked))
-	for shard, reason := range r.mu.blocked {
-		blocked[shard] = reason
-	}
+	maps.Copy(blocked, r.mu.blocked)
 	return blocked
 }
 

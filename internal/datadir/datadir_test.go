@@ -89,13 +89,13 @@ func TestIdentityStays(t *testing.T) {
 
 func TestTwoProcesses(t *testing.T) {
 	path := t.TempDir()
-	holder := exec.Command(os.Args[0]) //nolint:gosec // this very test
+	holder := exec.Command(os.Args[0])
 	holder.Env = append(os.Environ(), holdEnv+"="+path)
 	stdin, err := holder.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stdin.Close() //nolint:errcheck // the process is gone by then
+	defer stdin.Close()
 	stdout, err := holder.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -195,7 +195,7 @@ func listing(t *testing.T, path string) map[string]string {
 		if err != nil || entry.Name() == lockName {
 			return err
 		}
-		content, _ := os.ReadFile(name) //nolint:errcheck // folders have none
+		content, _ := os.ReadFile(name)
 		found[name] = string(content)
 		return nil
 	})

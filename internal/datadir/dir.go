@@ -51,7 +51,7 @@ func Open(path, holder string) (*Dir, error) {
 	if err != nil {
 		return nil, fault.E(op, fault.Invalid, err)
 	}
-	if err := os.MkdirAll(path, folderMode); err != nil {
+	if err := os.MkdirAll(path, folderMode); err != nil { //nolint:gosec // the operator names the folder
 		return nil, fault.Errorf(op, fault.Invalid, "%w: choose another --data", err)
 	}
 	lock, err := takeLock(filepath.Join(path, lockName), holder)

@@ -19,13 +19,13 @@ const holderBytesMax = 200
 // takeLock locks the file and writes into it who holds it. The lock lasts until
 // the file is closed or the process is gone.
 func takeLock(path, holder string) (*os.File, error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, fileMode)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, fileMode) //nolint:gosec // the operator names the folder
 	if err != nil {
 		return nil, fault.Errorf("", fault.Invalid, "%w: the folder must be writable, or choose another --data", err)
 	}
-	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // descriptors fit into an int
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		who, _ := io.ReadAll(io.LimitReader(file, holderBytesMax)) //nolint:errcheck // a courtesy
+		who, _ := io.ReadAll(io.LimitReader(file, holderBytesMax))
 		return nil, errors.Join(fault.Errorf("", fault.Unavailable,
 			"%s is in use by %s: stop that process, or choose another --data",
 			strings.TrimSuffix(path, "/"+lockName), holderText(who)), file.Close())

@@ -61,7 +61,7 @@ func begin(old *Snapshot) *step {
 
 // apply returns the snapshot that follows from old by the messages, all of them
 // of one revision. When whole is set they are the whole state.
-func (old *Snapshot) apply(messages []*controlv1.WatchResponse, whole bool) Delta {
+func apply(old *Snapshot, messages []*controlv1.WatchResponse, whole bool) Delta {
 	s := begin(old)
 	if whole {
 		s.deleteAbsent(messages)

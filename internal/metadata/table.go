@@ -111,7 +111,7 @@ func (t *Table) Apply(messages ...*controlv1.WatchResponse) error {
 	if !whole && old.revision == 0 {
 		return fault.Errorf(op, fault.Corrupt, "a change came before the whole state")
 	}
-	delta := old.apply(messages, whole)
+	delta := apply(old, messages, whole)
 	t.current.Store(delta.New)
 	for _, listen := range t.listeners {
 		listen(delta)

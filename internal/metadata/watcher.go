@@ -95,9 +95,8 @@ func (w *Watcher) watch(parent context.Context, controller grpc.ClientConnInterf
 	report := &controlv1.WatchRequest{Watcher: w.options.Name, AppliedRevision: w.options.Table.Applied()}
 	var state []*controlv1.WatchResponse // parts of one state that came so far
 	for {
-		// Send only says that the stream has ended; Recv says why.
-		if report != nil && stream.Send(report) != nil {
-			report = nil
+		if report != nil {
+			_ = stream.Send(report) // it only says that the stream has ended; Recv says why
 		}
 		message, err := stream.Recv()
 		if err != nil {

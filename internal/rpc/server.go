@@ -64,7 +64,7 @@ type Server struct {
 	grpc    *grpc.Server
 	panics  metric.Int64Counter
 	// stopping is done when streams shall end.
-	stopping context.Context
+	stopping context.Context //nolint:containedctx // the server's own life
 	stop     context.CancelCauseFunc
 }
 
@@ -79,7 +79,7 @@ func NewServer(options ServerOptions) *Server {
 		options.Meter = noop.Meter{}
 	}
 	s := &Server{options: options}
-	s.panics, _ = options.Meter.Int64Counter("mansio.rpc.panics", //nolint:errcheck // the name is a valid constant
+	s.panics, _ = options.Meter.Int64Counter("mansio.rpc.panics",
 		metric.WithDescription("Calls that ended in a panic of their handler"))
 	settings := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(messageBytesMax),

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/pprof"
+	"slices"
 	"sync"
 
 	"github.com/mansiomq/mansio/internal/invariant"
@@ -118,8 +119,7 @@ func (p *part) awaitReady(ctx context.Context, ended chan struct{}) bool {
 
 func stop(parts []*part) error {
 	var failed []error
-	for i := len(parts) - 1; i >= 0; i-- {
-		p := parts[i]
+	for _, p := range slices.Backward(parts) {
 		p.cancel()
 		<-p.done
 		if p.err != nil {
