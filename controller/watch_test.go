@@ -155,7 +155,7 @@ func TestLargeState(t *testing.T) {
 			parts = append(parts, m)
 			return nil
 		})
-		if err != nil || len(parts) < 3 {
+		if err != nil || len(parts) < 2 {
 			t.Fatalf("%d parts, %v", len(parts), err)
 		}
 		for i, part := range parts {

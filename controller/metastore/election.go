@@ -213,7 +213,10 @@ func (e *Election) awaitChange(ctx context.Context, reign *Reign, revision int64
 		if err := response.Err(); ok && err != nil && response.CompactRevision == 0 {
 			return etcdFault("controller election", err)
 		}
-		return ctx.Err()
+		if ctx.Err() != nil {
+			return fault.E("", fault.Canceled, ctx.Err())
+		}
+		return nil
 	case <-reign.Lost():
 		return fault.Errorf("", fault.Unavailable, "the place in the queue was lost")
 	case <-ctx.Done():

@@ -270,6 +270,20 @@ func TestIdentityText(t *testing.T) {
 	}
 }
 
+// The example of the format's page is one.
+func TestDocumentedExample(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "formats", "identity.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```\n")
+	example, _, _ := strings.Cut(rest, "```")
+	i, err := decodeIdentity([]byte(example))
+	if err != nil || string(i.encode()) != example {
+		t.Errorf("%v: %v, which is written as\n%s", err, i, i.encode())
+	}
+}
+
 func FuzzDecodeIdentity(f *testing.F) {
 	f.Add(Identity{Format: 1, Data: "d"}.encode())
 	f.Add(Identity{Format: 1, Data: "d-1", Cluster: "c-1", ClusterName: "prod", Node: "n1", NodeID: 7}.encode())
