@@ -93,6 +93,7 @@ var clocks = map[string]string{
 	"proxy":                       "deadlines",
 	"proxy/fakestore":             "stands in for a store node in tests",
 	"proxy/session":               "signs of life",
+	"test/bench":                  "measures",
 	"storenode/clock":             "the one clock of a store node",
 	"internal/storewire/peertest": "tests",
 }
