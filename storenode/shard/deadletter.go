@@ -35,6 +35,8 @@ type deadLetter struct {
 	attempts   int
 }
 
+var errTooLarge = errors.New("the copy is larger than a segment")
+
 var errNoGrave = errors.New("the group has no dead-letter topic")
 
 // sweepExhausted dead-letters what has been delivered too often, whether or not
@@ -127,7 +129,8 @@ func (s *Shard) putDeadLetter(d deadLetter, w waiter, payload message.Payload, t
 		return
 	}
 	if int64(record.Padded(record.HeaderSize+deadLetterHead+len(payload))) > s.entryBytesMax() {
-		s.settled(w, storeapi.Invalid) // it fits in no segment of the size that is configured now
+		s.burying++
+		s.buryFailed(d, w, errTooLarge) // it fits in no segment of the size that is configured now
 		return
 	}
 	if _, known := s.told[configKey{record.ConfigTopic, uint64(payload.Topic())}]; !known {

@@ -5,6 +5,7 @@ package shard
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mansiomq/mansio/internal/ident"
 	"github.com/mansiomq/mansio/internal/storeapi"
@@ -31,9 +32,11 @@ func (l *life) minimum() ident.Offset {
 	return 0
 }
 
-// until advances the clocks by steps until the condition holds.
+// until advances the clocks by steps until the condition holds. Checkpoints are
+// written beside the owner, so how many steps it takes is not said; half a minute
+// of real time is never enough only when it never holds.
 func (l *life) until(stepMS int64, holds func() bool) {
-	for range 1_000 {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
 		if holds() {
 			return
 		}

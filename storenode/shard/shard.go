@@ -143,6 +143,7 @@ type Shard struct {
 	exhausted     []delivery.Exhaustion
 	woken         []delivery.Key
 	touched       []ident.Topic
+	unscanned     []place
 	fences        []func()
 	floor         ident.LSN
 	checkpoints   []ident.LSN // durable ones, oldest first

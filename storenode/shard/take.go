@@ -26,9 +26,7 @@ type granting struct {
 
 // sequenceTake leases what is visible now.
 func (s *Shard) sequenceTake(op *storeapi.Op, r *storeapi.Take) {
-	if r.Ticket != 0 {
-		s.followed(r.Ticket, false)
-	}
+	s.followed(r.Ticket, false)
 	code := s.tell(op, record.ConfigTopic, uint64(r.Topic), op.TopicRevision)
 	if code == storeapi.OK {
 		code = s.tell(op, record.ConfigGroup, uint64(r.Group), op.GroupRevision)
@@ -50,8 +48,9 @@ func (s *Shard) sequenceTake(op *storeapi.Op, r *storeapi.Take) {
 	req := s.selectRequest(key, filterOf(&r.Filter), min(r.Max, takeMax))
 	req.BytesMax = int64(r.BytesMax)
 	sel := s.selector.Select(req)
-	for sel.Empty() && sel.More {
-		sel = s.selector.Select(req)
+	if sel.Empty() && sel.More {
+		s.Submit([]*storeapi.Op{op}) // the scan goes on after what else waits
+		return
 	}
 	if sel.Empty() {
 		reply(op, storeapi.None, s.tail.term, nil)

@@ -35,6 +35,7 @@ func (s *Shard) tick() {
 		}
 		s.sweepExhausted()
 		s.wakeWoken()
+		s.scanOn()
 		for _, t := range s.parking.overdue(now.Mono) {
 			s.wake(t.place)
 		}
@@ -62,6 +63,9 @@ func (s *Shard) wakeWoken() {
 // arm sets the one timer to the next thing that time demands.
 func (s *Shard) arm(mono int64) {
 	next := mono + idleMS
+	if len(s.unscanned) > 0 {
+		next = mono + 1
+	}
 	if s.leads() {
 		if due, ok := s.selector.NextDueMS(); ok {
 			next = min(next, mono+max(due-s.tail.timeMS, 1))

@@ -3,6 +3,8 @@
 package shard
 
 import (
+	"slices"
+
 	"github.com/mansiomq/mansio/internal/ident"
 	"github.com/mansiomq/mansio/internal/storeapi"
 	"github.com/mansiomq/mansio/storenode/record"
@@ -80,14 +82,30 @@ const batchTypical = 32
 // logs a skip when far too much lies before it that nobody wants.
 func (s *Shard) matchable(at place, f delivery.Filter) bool {
 	key := delivery.Key{Group: at.group, Topic: at.topic}
-	for {
-		m := s.selector.Matchable(s.selectRequest(key, f, 1))
-		if m.Skip {
-			s.skip(key, f)
-		}
-		if !m.More {
-			return m.Ready
-		}
+	m := s.selector.Matchable(s.selectRequest(key, f, 1))
+	if m.Skip {
+		s.skip(key, f)
+	}
+	if m.More && len(s.unscanned) < unscannedMax && !slices.Contains(s.unscanned, at) {
+		s.unscanned = append(s.unscanned, at)
+	}
+	return m.Ready
+}
+
+// unscannedMax bounds the places whose backlog is being scanned a piece at a
+// time; others are looked at when something happens there.
+const unscannedMax = 1024
+
+// scanOn goes on with scans that stopped at their limit, so that a filter which
+// matches little keeps nobody waiting.
+func (s *Shard) scanOn() {
+	if len(s.unscanned) == 0 {
+		return
+	}
+	places := s.unscanned
+	s.unscanned = nil
+	for _, at := range places {
+		s.wake(at)
 	}
 }
 
@@ -102,6 +120,9 @@ func (s *Shard) skip(key delivery.Key, f delivery.Filter) {
 
 // followed ends a ticket; one that was declined wakes the next waiter.
 func (s *Shard) followed(ticket uint64, declined bool) {
+	if ticket == 0 {
+		return
+	}
 	if t, ok := s.parking.answered(ticket); ok && declined {
 		s.wake(t.place)
 	}
