@@ -34,7 +34,8 @@ type process struct {
 	bin    string
 	log    string
 	cmd    *exec.Cmd
-	ended  chan error
+	ended  chan struct{} // closed when it has ended, with err
+	err    error
 	// began is when the process was started last, ready when it was ready.
 	began, ready time.Time
 }
@@ -74,8 +75,11 @@ func (p *process) run(ctx context.Context) error {
 	if err := errors.Join(p.cmd.Start(), log.Close()); err != nil {
 		return err
 	}
-	p.ended = make(chan error, 1)
-	go func(cmd *exec.Cmd, ended chan error) { ended <- cmd.Wait() }(p.cmd, p.ended)
+	p.ended = make(chan struct{})
+	go func(cmd *exec.Cmd, ended chan struct{}) {
+		p.err = cmd.Wait()
+		close(ended)
+	}(p.cmd, p.ended)
 	if err := p.await(ctx); err != nil {
 		return errors.Join(err, p.kill())
 	}
@@ -94,9 +98,8 @@ func (p *process) await(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case err := <-p.ended:
-			p.ended <- err
-			return fmt.Errorf("%s ended: %w (its log: %s)", p.role, errors.Join(err, errors.New("before it was ready")), p.tail())
+		case <-p.ended:
+			return fmt.Errorf("%s ended before it was ready: %v (its log: %s)", p.role, p.err, p.tail()) //nolint:errorlint // nil when it ended well
 		case <-ctx.Done():
 			return fmt.Errorf("%s is not ready: %w (its log: %s)", p.role, ctx.Err(), p.tail())
 		case <-look.C:
@@ -146,8 +149,8 @@ func (p *process) stop() error {
 	limit := time.NewTimer(stopWithin)
 	defer limit.Stop()
 	select {
-	case err := <-p.ended:
-		return err
+	case <-p.ended:
+		return p.err
 	case <-limit.C:
 		return errors.Join(fmt.Errorf("%s did not stop within %v", p.role, stopWithin), p.kill())
 	}
