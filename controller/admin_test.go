@@ -97,6 +97,32 @@ func TestTopicLife(t *testing.T) {
 	})
 }
 
+// Whoever was answered sees the change, also when nobody watches.
+func TestAnswersAreVisible(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		store := newFaultyStore()
+		w := newWorld(t, func(c *Config) { c.Store = store })
+		w.node("n1", nil)
+		pass(time.Second)
+		store.set(func(s *faultyStore) {
+			s.deliver = func(metastore.Batch) (bool, error) {
+				<-time.NewTimer(50 * time.Millisecond).C
+				return true, nil
+			}
+		})
+		if _, err := w.admin().CreateTopic(t.Context(), create("t", nil)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.admin().UpdateTopic(t.Context(), &controlv1.UpdateTopicRequest{Name: "t", Queues: new(uint32(9))}); err != nil {
+			t.Fatal(err)
+		}
+		got, err := w.admin().GetTopic(t.Context(), &controlv1.GetTopicRequest{Name: "t"})
+		if err != nil || len(got.GetTopic().GetQueues()) != 9 {
+			t.Errorf("%v %v", got, err)
+		}
+	})
+}
+
 // Errors have the code that the command line maps, and one line that says what to do.
 func TestAdminErrors(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 type faultyStore struct {
 	*metastore.Memory
 	mu      sync.Mutex
+	get     func()                              // before a read answers
 	commit  func(metastore.Txn) error           // before a commit; an error leaves everything as it is
 	after   func(metastore.Txn) error           // behind a commit: what the caller hears although it happened
 	deliver func(metastore.Batch) (bool, error) // whether a watch delivers
@@ -30,6 +31,17 @@ func (s *faultyStore) set(change func(*faultyStore)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(s)
+}
+
+func (s *faultyStore) Get(ctx context.Context, key string) (metastore.Entry, error) {
+	entry, err := s.Memory.Get(ctx, key)
+	s.mu.Lock()
+	behind := s.get
+	s.mu.Unlock()
+	if behind != nil {
+		behind()
+	}
+	return entry, err
 }
 
 func (s *faultyStore) Commit(ctx context.Context, txn metastore.Txn) (int64, error) {

@@ -137,7 +137,7 @@ func TestTwoProcessesOfOneFolder(t *testing.T) {
 		second.start()
 		pass(time.Minute)
 		s := table.Snapshot()
-		if s.Shard(1).GetLeaderInstance() != 1 {
+		if s.Shard(1).GetLeaderInstance() != 1 || s.Shard(1).GetTerm() != 1 {
 			t.Errorf("%v", s.Shard(1))
 		}
 		select {

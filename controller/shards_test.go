@@ -4,8 +4,11 @@ package controller
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -300,48 +303,65 @@ func TestMetadataThatWentBack(t *testing.T) {
 	})
 }
 
-// Two controllers that both believe they lead, a node that restarts all the time: no term ever has two leaders.
+// Two controllers that both believe they lead, slow answers, a node that restarts all the time: whatever the order, no
+// term ever has two leaders, and in the end there is one.
 func TestTwoControllersOneLeader(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		w := newWorld(t, oneShard)
-		table := w.watch("proxy p1")
-		n := w.node("n1", nil)
-		await(t, table, "a led shard", allLed(1))
-		// The rival knows the node as well, and sees it as restarted in another moment than the first one does.
-		second, err := New(Config{
-			Cluster: "test", Address: "rival", Store: w.store, ShardsPerNode: 1, Dial: w.dialer.Conn, Now: time.Now, Log: testLog(t),
-			AutoCreateTopics: true, AutoCreateGroups: true,
+	for seed := range uint64(10) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) { twoControllers(t, rand.New(rand.NewPCG(seed, seed))) })
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.tasks.Go(func() {
-			if err := second.Run(t.Context()); err != nil {
-				t.Error(err)
-			}
-		})
-		<-second.Ready()
-		node := table.Snapshot().Node(1)
-		for life := uint64(1); life < 40; life++ {
-			sessions := second.current.Load().sessions
-			session, err := sessions.open(node, n.reportNow())
-			if err != nil && !fault.Is(err, fault.Unavailable) {
-				t.Fatal(err)
-			}
-			if life%3 == 0 {
-				n.restart()
-			}
-			pass(70 * time.Millisecond)
-			if session != nil {
-				sessions.close(session)
-			}
-		}
-		pass(10 * time.Second)
-		await(t, table, "a led shard", allLed(1))
-		states := history(t, w.store.(*metastore.Memory), 1)
-		checkHistory(t, states)
-		if len(states) < 30 {
-			t.Errorf("only %d states: the two did not meet", len(states))
+	}
+}
+
+func twoControllers(t *testing.T, random *rand.Rand) {
+	t.Helper()
+	var mu sync.Mutex
+	some := func(upTo time.Duration) time.Duration {
+		mu.Lock()
+		defer mu.Unlock()
+		return time.Duration(random.Int64N(int64(upTo)))
+	}
+	store := newFaultyStore()
+	w := newWorld(t, func(c *Config) { c.ShardsPerNode, c.Store = 1, store })
+	table := w.watch("proxy p1")
+	n := w.node("n1", func(n *fakeNode) { n.delay = func() time.Duration { return some(60 * time.Millisecond) } })
+	await(t, table, "a led shard", allLed(1))
+	second, err := New(Config{
+		Cluster: "test", Address: "rival", Store: store, ShardsPerNode: 1, Dial: w.dialer.Conn, Now: time.Now, Log: testLog(t),
+		AutoCreateTopics: true, AutoCreateGroups: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.tasks.Go(func() {
+		if err := second.Run(t.Context()); err != nil {
+			t.Error(err)
 		}
 	})
+	<-second.Ready()
+	store.set(func(s *faultyStore) { s.get = func() { <-time.NewTimer(some(20 * time.Millisecond)).C } })
+	node := table.Snapshot().Node(1)
+	for range 40 {
+		// The rival sees the node as well, sometimes in an earlier life than the first one does.
+		sessions := second.current.Load().sessions
+		session, err := sessions.open(node, n.reportNow())
+		if err != nil && !fault.Is(err, fault.Unavailable) {
+			t.Fatal(err)
+		}
+		if some(3) == 0 {
+			n.restart()
+		}
+		pass(some(200 * time.Millisecond))
+		if session != nil {
+			sessions.close(session)
+		}
+	}
+	store.set(func(s *faultyStore) { s.get = nil })
+	pass(10 * time.Second)
+	await(t, table, "a led shard", allLed(1))
+	states := history(t, store.Memory, 1)
+	checkHistory(t, states)
+	if len(states) < 20 {
+		t.Errorf("only %d states: the two did not meet", len(states))
+	}
 }

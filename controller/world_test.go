@@ -202,6 +202,7 @@ type fakeNode struct {
 	leads    int
 	// faults
 	fence  func(*replicav1.FenceRequest, *replicav1.FenceResponse) error
+	delay  func() time.Duration // of each Fence
 	create error
 	silent bool // the stream stays open, and nothing is reported
 
@@ -346,6 +347,9 @@ func (n *fakeNode) Create(_ context.Context, request *replicav1.CreateRequest) (
 }
 
 func (n *fakeNode) Fence(_ context.Context, request *replicav1.FenceRequest) (*replicav1.FenceResponse, error) {
+	if n.delay != nil {
+		<-time.NewTimer(n.delay()).C
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.fences++
