@@ -140,7 +140,7 @@ func (l *Log) Limit(base ident.LSN) ident.LSN {
 	case l.space.Full && l.next != nil:
 		limit = l.next.prepared
 	}
-	return base + ident.LSN(max(0, limit-SealReserve)) //nolint:gosec // never negative
+	return base + ident.LSN(max(0, limit-SealReserve))
 }
 
 // usedLocked is how many log bytes the active segment holds.

@@ -3,6 +3,7 @@
 package commitlog
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -133,7 +134,7 @@ func body(n int, name string) []byte {
 }
 
 func sameEntry(got, want *record.Entry) error {
-	if got.Header != want.Header || string(got.Body) != string(want.Body) {
+	if got.Header != want.Header || !bytes.Equal(got.Body, want.Body) {
 		return fmt.Errorf("entry at LSN %d: got %+v with %d bytes, want %+v with %d bytes",
 			want.LSN, got.Header, len(got.Body), want.Header, len(want.Body))
 	}
@@ -141,9 +142,6 @@ func sameEntry(got, want *record.Entry) error {
 }
 
 func corruption(err error) *CorruptionError {
-	var c *CorruptionError
-	if errors.As(err, &c) {
-		return c
-	}
-	return nil
+	c, _ := errors.AsType[*CorruptionError](err)
+	return c
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/mansiomq/mansio/internal/fault"
 	"github.com/mansiomq/mansio/internal/ident"
@@ -139,12 +140,12 @@ func (in *Inspection) Scan(
 			if err := gap(Gap{From: bad.lsn, To: next, Err: bad.reason}); err != nil || next == 0 {
 				return err
 			}
+		case errors.Is(err, io.EOF) && w.pos >= to:
+			return nil
+		case errors.Is(err, io.EOF):
+			return gap(Gap{From: w.pos, Err: errors.New("no segment follows the Seal")})
 		case err != nil:
 			return err
-		case e == nil && w.pos >= to:
-			return nil
-		case e == nil:
-			return gap(Gap{From: w.pos, Err: errors.New("no segment follows the Seal")})
 		case e.LSN >= from:
 			if err := visit(e); err != nil {
 				return err

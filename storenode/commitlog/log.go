@@ -110,7 +110,9 @@ func (l *Log) open() error {
 	}
 	l.start.Store(uint64((*l.segs.Load())[0].base))
 	l.readSpace()
-	l.ring, err = newRing(l.o.RingBytes)
+	if l.o.RingBytes > 0 {
+		l.ring, err = newRing(l.o.RingBytes)
+	}
 	return err
 }
 
@@ -138,17 +140,15 @@ func (l *Log) readSegment(f disk.File, base ident.LSN) (*segment, error) {
 	}
 	s := &segment{area: &area{f: f, prepared: max(0, size-HeaderBytes)}, base: base}
 	b := make([]byte, HeaderBytes+record.HeaderSize)
-	n, err := s.readAt(b, base-HeaderBytes)
-	if err != nil {
-		s.damage, s.unread, s.capacity = err, true, s.prepared
-		return s, nil
-	}
-	h, err := decodeHeader(b[:min(n, HeaderBytes)])
+	n, unread := s.readAt(b, base-HeaderBytes)
+	var h header
+	h, s.damage = decodeHeader(b[:min(n, HeaderBytes)])
 	switch {
-	case errors.Is(err, errNewerFormat):
-		return nil, fault.E("commitlog.Open", fault.Incompatible, err)
-	case err != nil:
-		s.damage = err
+	case unread != nil:
+		s.damage, s.unread = unread, true
+	case errors.Is(s.damage, errNewerFormat):
+		return nil, fault.E("commitlog.Open", fault.Incompatible, s.damage)
+	case s.damage != nil:
 	case h.cluster != l.o.ClusterHash || h.shard != l.o.Shard:
 		return nil, fault.Errorf("commitlog.Open", fault.Incompatible,
 			"segment belongs to cluster %016x shard %d, this is cluster %016x shard %d",
@@ -156,14 +156,12 @@ func (l *Log) readSegment(f disk.File, base ident.LSN) (*segment, error) {
 	case h.base != base:
 		s.damage = fmt.Errorf("segment header: base %d in a file named %d", h.base, base)
 	}
-	s.capacity = h.capacity
-	if s.damage != nil {
-		s.capacity = s.prepared
-		return s, nil
+	s.capacity = s.prepared
+	if s.damage == nil {
+		s.capacity, s.tail, s.reserve = h.capacity, h.tail, h.spare
+		s.prepared = min(s.prepared, s.capacity)
+		s.setFirstTime(b[HeaderBytes:n])
 	}
-	s.tail, s.reserve = h.tail, h.spare
-	s.prepared = min(s.prepared, s.capacity)
-	s.setFirstTime(b[HeaderBytes:n])
 	return s, nil
 }
 

@@ -3,7 +3,7 @@
 package commitlog
 
 import (
-	"fmt"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -94,10 +94,10 @@ func (o *Options) setDefaults() error {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	o.SegmentBytes = o.SegmentBytes &^ (record.Align - 1)
+	o.SegmentBytes &^= record.Align - 1
 	switch {
 	case o.FS == nil || o.Dir == "":
-		return fault.E("commitlog.Open", fault.Invalid, fmt.Errorf("no folder given"))
+		return fault.E("commitlog.Open", fault.Invalid, errors.New("no folder given"))
 	case o.SegmentBytes < SegmentBytesMin:
 		return fault.Errorf("commitlog.Open", fault.Invalid, "segment size %d below %d", o.SegmentBytes, SegmentBytesMin)
 	}

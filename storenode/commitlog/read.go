@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/mansiomq/mansio/internal/fault"
 	"github.com/mansiomq/mansio/internal/ident"
@@ -105,7 +106,7 @@ func (l *Log) Scan(ctx context.Context, from, to ident.LSN, visit func(*record.E
 	w.startAt(from, nil)
 	for {
 		e, err := w.next(ctx)
-		if err == nil && e == nil {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err == nil {

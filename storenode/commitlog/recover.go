@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 
 	"github.com/mansiomq/mansio/internal/fault"
@@ -106,13 +107,12 @@ func (l *Log) Recover(ctx context.Context, o RecoverOptions, visit func(*record.
 // recovery is one run of Recover.
 type recovery struct {
 	Recovery
-	l     *Log
-	o     RecoverOptions
-	list  segments
-	first int // segment in which the walk began
-	last  int // segment in which the log ends
-	tail  Tail
-	bad   *damage // what the walk ended at
+	l    *Log
+	o    RecoverOptions
+	list segments
+	last int // segment in which the log ends
+	tail Tail
+	bad  *damage // what the walk ended at
 }
 
 // settleCache makes durable what an earlier process wrote and did not sync, and
@@ -168,11 +168,11 @@ func (r *recovery) walkFrom(ctx context.Context, at *Tail, visit func(*record.En
 	r.bad = nil
 	for {
 		e, err := w.next(ctx)
-		if err != nil && !errors.As(err, &r.bad) {
-			return err
-		}
-		if e == nil {
+		if errors.Is(err, io.EOF) || errors.As(err, &r.bad) {
 			break
+		}
+		if err != nil {
+			return err
 		}
 		if e.LSN < r.o.From {
 			if e.End() > r.o.From {
@@ -338,7 +338,9 @@ func (l *Log) AcceptLoss(ctx context.Context, from ident.LSN) (CutNote, error) {
 	}
 	w := newWalker(list, from, from)
 	for w.pos < from {
-		if _, err := w.next(ctx); err != nil {
+		if _, err := w.next(ctx); errors.Is(err, io.EOF) {
+			break // behind the last Seal
+		} else if err != nil {
 			return CutNote{}, fault.E("commitlog.AcceptLoss", fault.Invalid, fmt.Errorf("LSN %d is out of reach: %w", from, err))
 		}
 	}

@@ -287,8 +287,7 @@ func (s *script) failure(err error) string {
 	if c := corruption(err); c != nil {
 		return fmt.Sprintf("%v at %s, lost up to %s: %s", fault.KindOf(err), s.name(c.LSN), s.name(c.LostTo), c.Reason)
 	}
-	var f *fault.Error
-	if !errors.As(err, &f) {
+	if _, ok := errors.AsType[*fault.Error](err); !ok {
 		return "no fault: " + err.Error()
 	}
 	return fmt.Sprintf("%v: %v", fault.KindOf(err), err)

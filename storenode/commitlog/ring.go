@@ -25,11 +25,8 @@ type ring struct {
 	mu   sync.RWMutex
 }
 
-// newRing maps size bytes, rounded up to pages; 0 makes no ring.
+// newRing maps size bytes, rounded up to pages.
 func newRing(size int64) (*ring, error) {
-	if size <= 0 {
-		return nil, nil
-	}
 	const pageBytes = 4096
 	n := int((size + pageBytes - 1) / pageBytes * pageBytes)
 	buf, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
@@ -86,7 +83,7 @@ func (r *ring) entry(buf []byte, lsn ident.LSN) (out []byte, n int, ok bool) {
 	at := int(uint64(lsn) % uint64(len(r.buf))) //nolint:gosec // below size
 	size, err := record.PeekLen(r.buf[at:])     // aligned, so the length does not wrap
 	n = record.Padded(size)
-	if err != nil || uint64(n) > high-uint64(lsn) {
+	if err != nil || uint64(n) > high-uint64(lsn) { //nolint:gosec // a length
 		return buf, 0, false
 	}
 	if n > len(buf) {

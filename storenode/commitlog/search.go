@@ -24,7 +24,7 @@ type findings struct {
 func search(ctx context.Context, list segments, bad ident.LSN, notes []CutNote) (findings, error) {
 	s := searcher{bad: bad, notes: notes, buf: make([]byte, list.chunk()+record.HeaderSize)}
 	for i, seg := range list {
-		limit := seg.base + ident.LSN(max(0, seg.capacity)) //nolint:gosec // never negative
+		limit := seg.base + ident.LSN(max(0, seg.capacity))
 		if i+1 < len(list) {
 			limit = min(limit, list[i+1].base)
 		}

@@ -5,6 +5,7 @@ package commitlog
 import (
 	"context"
 	"fmt"
+	"io"
 
 	"github.com/mansiomq/mansio/internal/ident"
 	"github.com/mansiomq/mansio/storenode/record"
@@ -62,12 +63,12 @@ func (w *walker) startAt(from ident.LSN, tail *Tail) {
 	}
 }
 
-// next moves to the next entry, which stays valid until the call after. It
-// returns nil at `to`, behind a Seal that no segment follows, and when the
-// context ends, whose error it returns; anything else is a *damage.
+// next moves to the next entry, which stays valid until the call after. The
+// error is io.EOF at `to` and behind a Seal that no segment follows, that of the
+// context when it ends, and else a *damage.
 func (w *walker) next(ctx context.Context) (*record.Entry, error) {
 	if w.pos >= w.to {
-		return nil, nil
+		return nil, io.EOF
 	}
 	s := w.list[w.i]
 	if s.damage != nil && !w.trusting {

@@ -60,12 +60,12 @@ func DropCache(f File, off int64) error {
 }
 
 // ReadFile returns the whole content of a file.
-func ReadFile(fs FS, name string) ([]byte, error) {
+func ReadFile(fs FS, name string) (_ []byte, err error) {
 	f, err := fs.Open(name, ReadOnly)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { err = errors.Join(err, f.Close()) }()
 	size, err := f.Size()
 	if err != nil {
 		return nil, err

@@ -6,7 +6,7 @@ import "golang.org/x/sys/unix"
 
 func fdatasync(fd int) error {
 	for {
-		if err := unix.Fdatasync(fd); err != unix.EINTR { //nolint:errorlint // a bare errno
+		if err := unix.Fdatasync(fd); err != unix.EINTR {
 			return err
 		}
 	}

@@ -27,7 +27,10 @@ func bodyOf(e *record.Entry, deep bool) (fields, error) {
 	case record.TypeConfig:
 		b, err := record.DecodeConfig(e.Body)
 		return append(fields{
-			{"what", configName(b.Kind)}, {"id", b.ID}, {"restore_epoch", b.RestoreEpoch}, {"revision", b.Revision},
+			{"what", configName(b.Kind)},
+			{"id", b.ID},
+			{"restore_epoch", b.RestoreEpoch},
+			{"revision", b.Revision},
 			{"deleted", b.Deleted},
 		}, opaque("config", b.Bytes, deep)...), err
 	case record.TypeTimeShift:
@@ -101,7 +104,11 @@ func payload(body []byte, deep bool) (fields, error) {
 		return nil, err
 	}
 	f := fields{
-		{"topic", p.Topic()}, {"queue", p.Queue()}, {"proxy", hash64(p.Proxy())}, {"seq", p.Seq()}, {"id_hash", hash64(p.IDHash())},
+		{"topic", p.Topic()},
+		{"queue", p.Queue()},
+		{"proxy", hash64(p.Proxy())},
+		{"seq", p.Seq()},
+		{"id_hash", hash64(p.IDHash())},
 		{"born_ms", p.BornMS()},
 	}
 	if h := p.TagHash(); h != 0 {
@@ -126,15 +133,26 @@ func deadLetter(body []byte, deep bool) (fields, error) {
 	}
 	copied, err := payload(b.Payload, deep)
 	return fields{
-		{"group", b.Group}, {"topic", b.Topic}, {"generation", b.Generation}, {"queue", b.Queue}, {"offset", b.Offset},
-		{"grant", b.Grant}, {"reason", reasonName(b.Reason)}, {"copy", copied},
+		{"group", b.Group},
+		{"topic", b.Topic},
+		{"generation", b.Generation},
+		{"queue", b.Queue},
+		{"offset", b.Offset},
+		{"grant", b.Grant},
+		{"reason", reasonName(b.Reason)},
+		{"copy", copied},
 	}, err
 }
 
 func popGrant(b *record.PopGrant, deep bool) fields {
 	f := fields{
-		{"group", b.Group}, {"topic", b.Topic}, {"generation", b.Generation}, {"invisible_ms", b.InvisibleMS}, {"owner", b.Owner},
-		{"attempt_hash", hash64(b.AttemptHash)}, {"fifo", b.FIFO},
+		{"group", b.Group},
+		{"topic", b.Topic},
+		{"generation", b.Generation},
+		{"invisible_ms", b.InvisibleMS},
+		{"owner", b.Owner},
+		{"attempt_hash", hash64(b.AttemptHash)},
+		{"fifo", b.FIFO},
 	}
 	return append(f, list(b.Items, deep, func(it *record.GrantItem) fields {
 		runs := make([]fields, len(it.Runs))
@@ -150,8 +168,14 @@ func popGrant(b *record.PopGrant, deep bool) fields {
 
 func settleItem(it *record.SettleItem) fields {
 	f := fields{
-		{"group", it.Group}, {"topic", it.Topic}, {"generation", it.Generation}, {"queue", it.Queue}, {"offset", it.Offset},
-		{"term", it.Term}, {"grant", it.Grant}, {"verdict", verdictName(it.Verdict)},
+		{"group", it.Group},
+		{"topic", it.Topic},
+		{"generation", it.Generation},
+		{"queue", it.Queue},
+		{"offset", it.Offset},
+		{"term", it.Term},
+		{"grant", it.Grant},
+		{"verdict", verdictName(it.Verdict)},
 	}
 	if it.Verdict != record.VerdictAck {
 		f = append(f, field{"ms", it.MS})

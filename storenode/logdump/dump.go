@@ -60,8 +60,14 @@ func (d *dumper) segmentsUpTo(lsn ident.LSN) error {
 			f = append(f, field{"damage", h.Damage.Error()})
 		} else {
 			f = append(f, fields{
-				{"format", commitlog.FormatVersion}, {"cluster", hash64(h.Cluster)}, {"shard", h.Shard}, {"capacity", h.Capacity},
-				{"spare", h.Spare}, {"prev_crc", hash32(h.Before.CRC)}, {"prev_term", h.Before.Term}, {"terms", terms(h.Before.Terms)},
+				{"format", commitlog.FormatVersion},
+				{"cluster", hash64(h.Cluster)},
+				{"shard", h.Shard},
+				{"capacity", h.Capacity},
+				{"spare", h.Spare},
+				{"prev_crc", hash32(h.Before.CRC)},
+				{"prev_term", h.Before.Term},
+				{"terms", terms(h.Before.Terms)},
 			}...)
 		}
 		if err := d.line("segment", f, "segment "+f.String()); err != nil {
@@ -90,8 +96,17 @@ func (d *dumper) entry(e *record.Entry) error {
 	at := time.UnixMilli(e.TimeMS).UTC().Format("2006-01-02T15:04:05.000Z")
 	text := fmt.Sprintf("%12d term %d %s %v %d %s", e.LSN, e.Term, at, e.Type, e.Len, body)
 	return d.line("entry", fields{
-		{"lsn", e.LSN}, {"type", e.Type.String()}, {"version", e.Version}, {"len", e.Len}, {"term", e.Term}, {"time", at},
-		{"time_ms", e.TimeMS}, {"commit", e.Commit()}, {"prev_crc", hash32(e.PrevCRC)}, {"crc", hash32(e.CRC)}, {"body", body},
+		{"lsn", e.LSN},
+		{"type", e.Type.String()},
+		{"version", e.Version},
+		{"len", e.Len},
+		{"term", e.Term},
+		{"time", at},
+		{"time_ms", e.TimeMS},
+		{"commit", e.Commit()},
+		{"prev_crc", hash32(e.PrevCRC)},
+		{"crc", hash32(e.CRC)},
+		{"body", body},
 	}, text)
 }
 

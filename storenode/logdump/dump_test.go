@@ -109,10 +109,10 @@ func TestJSONLines(t *testing.T) {
 	types := map[string]bool{}
 	for line := range strings.Lines(dump(t, golden(t), Options{JSON: true, Bodies: true})) {
 		var x struct {
-			Kind string
-			Type string
-			LSN  *uint64
-			Body map[string]any
+			Kind string         `json:"kind"`
+			Type string         `json:"type"`
+			LSN  *uint64        `json:"lsn"`
+			Body map[string]any `json:"body"`
 		}
 		if err := json.Unmarshal([]byte(line), &x); err != nil {
 			t.Fatalf("%v: %s", err, line)

@@ -92,7 +92,7 @@ func (b *Config) Append(dst []byte) []byte {
 func DecodeConfig(body []byte) (Config, error) {
 	c := cursor{b: body}
 	b := Config{
-		Kind: ConfigKind(c.below(uint64(ConfigLite), "kind")), ID: c.uv("id"), RestoreEpoch: c.uv("restore_epoch"),
+		Kind: ConfigKind(c.small(uint8(ConfigLite), "kind")), ID: c.uv("id"), RestoreEpoch: c.uv("restore_epoch"),
 		Revision: c.uv("revision"), Deleted: c.flag("deleted"), Bytes: c.str("bytes"),
 	}
 	if b.Kind == 0 {
@@ -189,9 +189,9 @@ func DecodeDeadLetter(body []byte) (DeadLetter, error) {
 	c := cursor{b: body}
 	b := DeadLetter{
 		Group: ident.Group(c.uv("group")), Topic: ident.Topic(c.uv("topic")),
-		Generation: ident.Generation(c.below(1<<32-1, "generation")), Queue: ident.Queue(c.uv("queue")),
+		Generation: c.generation(), Queue: ident.Queue(c.uv("queue")),
 		Offset: ident.Offset(c.uv("offset")), Grant: ident.LSN(c.uv("grant")),
-		Reason: Reason(c.below(uint64(ReasonClient), "reason")),
+		Reason: Reason(c.small(uint8(ReasonClient), "reason")),
 	}
 	b.Payload, c.b = c.b, nil
 	return b, c.finish(TypeDeadLetter)

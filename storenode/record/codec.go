@@ -5,6 +5,8 @@ package record
 import (
 	"encoding/binary"
 	"fmt"
+
+	"github.com/mansiomq/mansio/internal/ident"
 )
 
 // cursor reads a body. The first failure sticks; finish reports it, and also
@@ -49,6 +51,16 @@ func (c *cursor) below(limit uint64, what string) uint64 {
 		return 0
 	}
 	return v
+}
+
+// generation reads a group's generation.
+func (c *cursor) generation() ident.Generation {
+	return ident.Generation(c.below(1<<32-1, "generation")) //nolint:gosec // bounded
+}
+
+// small reads a uv that fits in a byte and must not exceed limit.
+func (c *cursor) small(limit uint8, what string) uint8 {
+	return uint8(c.below(uint64(limit), what)) //nolint:gosec // bounded
 }
 
 // count reads a number of items of which each takes at least one byte.

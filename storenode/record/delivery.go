@@ -93,7 +93,7 @@ func DecodePopGrant(body []byte) (PopGrant, error) {
 	c := cursor{b: body}
 	b := PopGrant{
 		Group: ident.Group(c.uv("group")), Topic: ident.Topic(c.uv("topic")),
-		Generation:  ident.Generation(c.below(1<<32-1, "generation")),
+		Generation:  c.generation(),
 		InvisibleMS: int64(c.below(1<<62, "invisible_ms")), //nolint:gosec // bounded
 		Owner:       string(c.str("owner")), AttemptHash: c.uv("attempt_hash"), FIFO: c.flag("fifo"),
 	}
@@ -193,7 +193,7 @@ func DecodeSettle(body []byte) (Settle, error) {
 	for range n {
 		it := SettleItem{
 			Group: ident.Group(c.uv("group")), Topic: ident.Topic(c.uv("topic")),
-			Generation: ident.Generation(c.below(1<<32-1, "generation")), Queue: ident.Queue(c.uv("queue")),
+			Generation: c.generation(), Queue: ident.Queue(c.uv("queue")),
 			Offset: ident.Offset(c.uv("offset")), Term: ident.Term(c.uv("term")), Grant: ident.LSN(c.uv("grant")),
 		}
 		how := c.below(7, "verdict")
@@ -294,7 +294,7 @@ func DecodeOffsetCommit(body []byte) (OffsetCommit, error) {
 	for range c.count("items") {
 		it := OffsetItem{
 			Group: ident.Group(c.uv("group")), Topic: ident.Topic(c.uv("topic")),
-			Generation: ident.Generation(c.below(1<<32-1, "generation")), Queue: ident.Queue(c.uv("queue")),
+			Generation: c.generation(), Queue: ident.Queue(c.uv("queue")),
 			Offset: ident.Offset(c.uv("offset")),
 		}
 		if c.bad != "" {
@@ -342,8 +342,8 @@ func DecodeGroupReset(body []byte) (GroupReset, error) {
 	c := cursor{b: body}
 	b := GroupReset{
 		Group: ident.Group(c.uv("group")), Topic: ident.Topic(c.uv("topic")),
-		Generation: ident.Generation(c.below(1<<32-1, "generation")),
-		Kind:       StartKind(c.below(uint64(StartTime), "kind")),
+		Generation: c.generation(),
+		Kind:       StartKind(c.small(uint8(StartTime), "kind")),
 		TimeMS:     int64(c.below(1<<62, "time_ms")), //nolint:gosec // bounded
 	}
 	return b, c.finish(TypeGroupReset)

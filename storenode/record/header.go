@@ -62,7 +62,7 @@ type Entry struct {
 func Padded(n int) int { return (n + Align - 1) &^ (Align - 1) }
 
 // End is the LSN behind the entry and its padding.
-func (h *Header) End() ident.LSN { return h.LSN + ident.LSN(Padded(int(h.Len))) }
+func (h *Header) End() ident.LSN { return h.LSN + (ident.LSN(h.Len)+Align-1)&^(Align-1) }
 
 // Commit is the highest LSN that this entry proves committed when it was
 // written (rounded up to the saturation of the field).
@@ -75,7 +75,7 @@ func (h *Header) Commit() ident.LSN {
 
 // CommitBack encodes the distance of commit behind lsn.
 func CommitBack(lsn, commit ident.LSN) uint32 {
-	return uint32(min((lsn-commit)>>3, math.MaxUint32)) //nolint:gosec // bounded by min
+	return uint32(min((lsn-commit)>>3, math.MaxUint32))
 }
 
 // Append encodes the entry with its padding behind dst, computes its CRC and
@@ -142,7 +142,7 @@ func Decode(b []byte, lsn ident.LSN) (Entry, error) {
 		return e, fmt.Errorf("%w: CRC %08x, want %08x at LSN %d", ErrDamaged, got, crc, lsn)
 	}
 	e.Header = Header{
-		Len: uint32(n), CRC: crc, PrevCRC: le.Uint32(b[offPrevCRC:]),
+		Len: le.Uint32(b), CRC: crc, PrevCRC: le.Uint32(b[offPrevCRC:]),
 		Type: Type(b[offType]), Version: b[offVersion],
 		LSN: ident.LSN(le.Uint64(b[offLSN:])), Term: ident.Term(le.Uint64(b[offTerm:])),
 		TimeMS: int64(le.Uint64(b[offTime:])), CommitBack: le.Uint32(b[offCommitBack:]), //nolint:gosec // the format
