@@ -209,15 +209,35 @@ func (h *history) compare(t *rapid.T, want, got Runs) {
 	}
 }
 
+// TestRemakeKnowsReplays has messages replayed in the gap: once from before it,
+// once from inside it.
+func TestRemakeKnowsReplays(t *testing.T) {
+	h := newHistory()
+	send(h, 1, true)
+	h.seal(nil)
+	send(h, 2, true)
+	send(h, 2, false)
+	send(h, 1, false)
+	send(h, 3, true)
+	h.seal(nil)
+	send(h, 4, true)
+	made, err := Remake(context.Background(), h.gap(1, 2))
+	if err != nil || len(made) != 1 || made[0].Queues.Postings() != 2 {
+		t.Fatal(made, err)
+	}
+}
+
+// send logs a numbered message, which the fold gives a place if it counts.
+func send(h *history, seq uint64, counts bool) {
+	head := message.Head{Topic: 1, IDHash: 1, Proxy: 7, Seq: seq}
+	m := message.Append(nil, &head, nil, nil)
+	if e := h.entry(record.TypeMessage, m); counts {
+		h.place(e, m)
+	}
+}
+
 // TestRemakeRefuses lists histories that the gap alone does not tell.
 func TestRemakeRefuses(t *testing.T) {
-	send := func(h *history, seq uint64, counts bool) {
-		head := message.Head{Topic: 1, IDHash: 1, Proxy: 7, Seq: seq}
-		m := message.Append(nil, &head, nil, nil)
-		if e := h.entry(record.TypeMessage, m); counts {
-			h.place(e, m)
-		}
-	}
 	letter := func(h *history, grant ident.LSN, counts bool) {
 		head := message.Head{Topic: 9, IDHash: 5}
 		m := message.Append(nil, &head, nil, nil)

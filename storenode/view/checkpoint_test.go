@@ -120,7 +120,7 @@ func damage(t *testing.T, m *disk.Memory, lsn ident.LSN) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b[len(b)/2] ^= 1
+	b[64] ^= 1 // in the first section
 	if err := disk.Replace(m, name, b); err != nil {
 		t.Fatal(err)
 	}

@@ -166,6 +166,36 @@ func TestEveryBit(t *testing.T) {
 	try("extended by 8", append(bytes.Clone(whole), make([]byte, 8)...))
 }
 
+// TestGaps fills the zeros between parts that do not end at a multiple of 8.
+func TestGaps(t *testing.T) {
+	m := newDisk(t)
+	if err := Write(m, dir, "f", testKind, []byte("x"), []Section{Bytes(1, []byte("y")), Bytes(2, []byte("z"))}); err != nil {
+		t.Fatal(err)
+	}
+	f, err := m.Open(dir+"/f", disk.ReadWrite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Open(m, dir, "f", testKind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []int64{21, 23, 25, 31, 33, 39} {
+		if err := c.Verify(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt([]byte{4}, at); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Verify(); !fault.Is(err, fault.Corrupt) {
+			t.Fatalf("byte %d: %v", at, err)
+		}
+		if _, err := f.WriteAt([]byte{0}, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestPowerLoss cuts the power at every call of a write that replaces a file:
 // the name holds the old file or the new one, and the new one if Write returned.
 func TestPowerLoss(t *testing.T) {

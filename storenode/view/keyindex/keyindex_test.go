@@ -233,6 +233,19 @@ func TestManyPages(t *testing.T) {
 	}
 }
 
+// TestKeyTwice gives a message one key twice: the section has it once.
+func TestKeyTwice(t *testing.T) {
+	var all [2][]byte
+	for i, keys := range [][]uint32{{4, 5}, {4, 5, 4}} {
+		x := New()
+		x.Add(16, message.Append(nil, &message.Head{Topic: 1, KeyHashes: keys}, nil, nil))
+		all[i], _ = sections(t, x.Freeze(8, 64))
+	}
+	if !bytes.Equal(all[0], all[1]) {
+		t.Fatalf("%x\n%x", all[0], all[1])
+	}
+}
+
 // TestEveryBit flips each bit of both sections: opening or asking notices.
 func TestEveryBit(t *testing.T) {
 	x := New()

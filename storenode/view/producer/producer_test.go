@@ -105,6 +105,30 @@ func FuzzRestore(f *testing.F) {
 	})
 }
 
+func TestEdgeOfTheWindow(t *testing.T) {
+	w := New()
+	for seq := uint64(1); seq <= Window; seq++ {
+		w.Apply(7, seq, ident.LSN(8*seq), 0, 1)
+	}
+	if !w.Seen(7, 1).Duplicate {
+		t.Fatal("forgot a number inside the window")
+	}
+	w.Apply(7, Window+1, 8, 0, 1)
+	if got := w.Seen(7, 1); !got.TooOld || got.Duplicate {
+		t.Fatalf("the first number below the window: %+v", got)
+	}
+	if !w.Seen(7, 2).Duplicate || !w.Seen(7, Window+1).Duplicate {
+		t.Fatal("forgot a number inside the window")
+	}
+	if got := copyOf(t, w).Seen(7, 1); !got.TooOld {
+		t.Fatalf("restored: %+v", got)
+	}
+	w.Apply(7, 10*Window, 8, 0, 1)
+	if !w.Seen(7, 9*Window).TooOld || w.Seen(7, 9*Window+1) != (Seen{}) {
+		t.Fatal("a leap moved the window wrongly")
+	}
+}
+
 func TestWithoutANumber(t *testing.T) {
 	w := New()
 	empty := w.Digest()

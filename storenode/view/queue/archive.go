@@ -91,7 +91,7 @@ func (a *Archive) Read(t ident.Topic, q ident.Queue, from ident.Offset, dst []Po
 		}
 		got, err := src.Read(span, from+ident.Offset(n), dst[n:])
 		n += got
-		if err != nil {
+		if err != nil || got == 0 {
 			return n, err
 		}
 	}

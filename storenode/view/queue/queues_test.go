@@ -59,16 +59,48 @@ func TestDropManyTopics(t *testing.T) {
 			t.Fatal(p, ok)
 		}
 	}
-	digest := q.Digest()
 	var b bytes.Buffer
 	if err := q.Checkpoint(&b); err != nil {
 		t.Fatal(err)
 	}
-	if err := q.Restore(&b); err != nil || q.Digest() != digest {
+	restored := New(0)
+	if err := restored.Restore(&b); err != nil || restored.Digest() != q.Digest() {
 		t.Fatal(err)
 	}
-	if run := q.Freeze(8, 1<<30); run.Postings() != topics/10*queues*3 {
+	run := q.Freeze(8, 1<<30)
+	if run.Postings() != topics/10*queues*3 {
 		t.Fatalf("%d postings", run.Postings())
+	}
+	same(t, run, restored.Freeze(8, 1<<30))
+	if restored.Digest() != q.Digest() {
+		t.Fatal("other states after the Seal")
+	}
+	if o := post(q, 1, 7); o != 3 {
+		t.Fatalf("offset %d after the Seal", o)
+	}
+}
+
+// TestTrimAgain retires a segment once more after a later one: replays do.
+func TestTrimAgain(t *testing.T) {
+	q := New(8)
+	for range 9 {
+		post(q, 1, 0)
+	}
+	trim := func(base ident.Offset, count uint32, want ident.Offset) {
+		t.Helper()
+		q.Trimmed(func(yield func(Span) bool) {
+			_ = yield(Span{Topic: 1, Base: base, Count: count}) && yield(Span{Topic: 7, Count: 1})
+		})
+		if got := q.Min(1, 0); got != want {
+			t.Fatalf("min %d, want %d", got, want)
+		}
+	}
+	trim(0, 3, 3)
+	trim(3, 2, 5)
+	trim(0, 3, 5)
+	trim(5, 4, 9)
+	if q.Len() != 1 {
+		t.Fatal("a trim made a queue")
 	}
 }
 
