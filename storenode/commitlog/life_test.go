@@ -393,6 +393,11 @@ func TestFullDisk(t *testing.T) {
 
 		m.Limit(0)
 		must(t, waitFor(t, func() bool { return !l.Space().Full }))
+		_, err = w.append(UseClient, record.TypeMessage, body(10_000, "c")) // in the spare's segment, which grows
+		must(t, err)
+		if got, want := l.Limit(base), base+1<<20-SealReserve; got != want {
+			t.Errorf("limit %d of a segment made of the spare, want %d", got, want)
+		}
 		_, err = w.append(UseVital, record.TypeSeal, nil)
 		must(t, err)
 		_, err = w.append(UseClient, record.TypeMessage, body(10_000, "c"))
@@ -445,8 +450,7 @@ func TestLowSpace(t *testing.T) {
 	})
 }
 
-// A segment made of the spare is smaller than others; whoever lays entries out
-// ahead learns that from Limit.
+// Whoever lays entries out ahead learns from Limit how far they may go.
 func TestLimits(t *testing.T) {
 	m := disk.NewMemory()
 	l, r := open(t, testOptions(m), RecoverOptions{})

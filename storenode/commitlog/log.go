@@ -345,7 +345,7 @@ func (l *Log) adoptPool(names []string) error {
 		seq, numbered := poolNumber(name)
 		switch {
 		case name == reserveName && size == HeaderBytes+l.reserveBytes():
-			l.spare = &area{f: f, capacity: l.reserveBytes(), prepared: l.reserveBytes(), reserve: true}
+			l.spare = &area{f: f, capacity: l.o.SegmentBytes, prepared: l.reserveBytes(), reserve: true}
 		case numbered && size == HeaderBytes+l.o.SegmentBytes && len(l.pool) < poolMax:
 			l.pool = append(l.pool, pooled{full, f})
 			l.poolSeq = max(l.poolSeq, seq)

@@ -139,8 +139,8 @@ func (l *Log) choose() (a *area, upTo int64, err error) {
 		a = next
 	case spare == nil:
 		return l.makeSpare()
-	case spare.prepared < spare.capacity:
-		a = spare
+	case spare.prepared < l.reserveBytes():
+		return spare, min(spare.prepared+prepareStepBytes, l.reserveBytes()), nil
 	default:
 		l.setFull(false)
 		return nil, 0, nil
@@ -166,11 +166,11 @@ func (l *Log) makeSpare() (*area, int64, error) {
 	if err != nil {
 		return nil, 0, l.prepareFailed(err)
 	}
-	a := &area{f: f, capacity: l.reserveBytes(), reserve: true}
+	a := &area{f: f, capacity: l.o.SegmentBytes, reserve: true}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.spare = a
-	return a, min(prepareStepBytes, a.capacity), nil
+	return a, min(prepareStepBytes, l.reserveBytes()), nil
 }
 
 // prepareFailed takes a lack of space, found by a write or a create, and nothing
@@ -332,6 +332,8 @@ func (l *Log) retryFull() {
 	l.retry = true
 }
 
+// reserveBytes is how much of the spare is prepared. The segment that is made of
+// it grows like any other when there is space again.
 func (l *Log) reserveBytes() int64 { return min(l.o.SegmentBytes, reserveBytesMax) }
 
 func (l *Log) vital() int64 { return min(vitalBytes, l.reserveBytes()/4) }
