@@ -52,7 +52,7 @@ func New(config Config) (*Controller, error) {
 	}
 	return &Controller{
 		config: config, keys: keys, ready: make(chan struct{}),
-		log: config.Log.With("role", "controller", "cluster", config.Cluster),
+		log: config.Log.With("part", "controller", "cluster", config.Cluster),
 	}, nil
 }
 

@@ -59,6 +59,9 @@ func TestIdentityStays(t *testing.T) {
 	if err := d.BindCluster("uuid-1", "prod"); err != nil {
 		t.Fatal(err)
 	}
+	if err := d.BindCluster("uuid-1", ""); err != nil {
+		t.Fatal(err)
+	}
 	if err := d.BindNode("n1", 7); err != nil {
 		t.Fatal(err)
 	}

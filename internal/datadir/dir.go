@@ -104,7 +104,7 @@ func (d *Dir) Identity() Identity {
 }
 
 // BindCluster records, durably, which cluster the data belong to. It refuses (kind
-// Incompatible) when they belong to another one.
+// Incompatible) when they belong to another one. An empty name is not known yet.
 func (d *Dir) BindCluster(id, name string) error {
 	return d.bind(func(i *Identity) error {
 		if i.Cluster != "" && i.Cluster != id {
@@ -112,7 +112,10 @@ func (d *Dir) BindCluster(id, name string) error {
 				"%s belongs to cluster %s (%s), not to %s (%s): choose another --data, or connect to its own cluster",
 				d.path, i.ClusterName, i.Cluster, name, id)
 		}
-		i.Cluster, i.ClusterName = id, name
+		i.Cluster = id
+		if name != "" { // some callers know the UUID only
+			i.ClusterName = name
+		}
 		return nil
 	})
 }
