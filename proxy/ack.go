@@ -15,9 +15,10 @@ func (p *Proxy) ackMessage(c *call, req *pb.AckMessageRequest) *pb.AckMessageRes
 	if len(req.GetEntries()) == 0 {
 		return &pb.AckMessageResponse{Status: status(pb.Code_INTERNAL_SERVER_ERROR, "nothing to acknowledge: the request has no entries")}
 	}
-	resp := &pb.AckMessageResponse{Entries: make([]*pb.AckMessageResultEntry, len(req.GetEntries()))}
+	resp := newAckResponse(len(req.GetEntries()))
 	for i, e := range req.GetEntries() {
-		resp.Entries[i] = &pb.AckMessageResultEntry{MessageId: e.GetMessageId(), ReceiptHandle: e.GetReceiptHandle(), Status: badHandle}
+		to := resp.GetEntries()[i]
+		to.MessageId, to.ReceiptHandle, to.Status = e.GetMessageId(), e.GetReceiptHandle(), badHandle
 	}
 	names, bad := p.party(req.GetTopic(), req.GetGroup())
 	if bad != nil {
@@ -40,6 +41,26 @@ func (p *Proxy) ackMessage(c *call, req *pb.AckMessageRequest) *pb.AckMessageRes
 	p.tracer.end(span, resp.GetStatus())
 	for _, e := range resp.GetEntries() {
 		p.meter.settled(storeapi.Ack, e.GetStatus())
+	}
+	return resp
+}
+
+// newAckResponse makes a response with n entries, in few pieces of memory.
+func newAckResponse(n int) *pb.AckMessageResponse {
+	if n == 1 {
+		one := &struct {
+			resp  pb.AckMessageResponse
+			entry pb.AckMessageResultEntry
+			list  [1]*pb.AckMessageResultEntry
+		}{}
+		one.list[0] = &one.entry
+		one.resp.Entries = one.list[:]
+		return &one.resp
+	}
+	entries := make([]pb.AckMessageResultEntry, n)
+	resp := &pb.AckMessageResponse{Entries: make([]*pb.AckMessageResultEntry, n)}
+	for i := range entries {
+		resp.Entries[i] = &entries[i]
 	}
 	return resp
 }

@@ -86,7 +86,11 @@ func (p *Proxy) begin(ctx context.Context, method string) (call, *pb.Status) {
 	if strings.TrimSpace(id) == "" {
 		return c, status(pb.Code_CLIENT_ID_REQUIRED, "client id cannot be empty: send the header "+headerClientID)
 	}
-	c.client = p.clients.Touch(id, header(ctx, headerLanguage), c.at.UnixMilli())
+	if c.client = p.clients.Find(id); c.client != nil {
+		c.client.Seen(c.at.UnixMilli())
+	} else {
+		c.client = p.clients.Touch(id, header(ctx, headerLanguage), c.at.UnixMilli())
+	}
 	return c, nil
 }
 

@@ -39,7 +39,7 @@ type meter struct {
 	settles  [len(verdictNames)]atomic.Uint64 // successful ones
 
 	duration     metric.Float64Histogram
-	methodAttrs  []metric.RecordOption // by method
+	methodAttrs  [][]metric.RecordOption // by method
 	registration metric.Registration
 }
 
@@ -53,10 +53,10 @@ func newMeter(m metric.Meter, p *Proxy) (*meter, error) {
 	if m == nil {
 		m = noop.NewMeterProvider().Meter(scopeName)
 	}
-	out := &meter{calls: make([][]atomic.Uint64, len(methods)), methodAttrs: make([]metric.RecordOption, len(methods))}
+	out := &meter{calls: make([][]atomic.Uint64, len(methods)), methodAttrs: make([][]metric.RecordOption, len(methods))}
 	for i, name := range methods {
 		out.calls[i] = make([]atomic.Uint64, len(answers))
-		out.methodAttrs[i] = metric.WithAttributeSet(attribute.NewSet(attribute.String("rpc.method", name)))
+		out.methodAttrs[i] = []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(attribute.String("rpc.method", name)))}
 	}
 	var err error
 	out.duration, err = m.Float64Histogram("mansio.proxy.call.duration", metric.WithUnit("s"),
@@ -159,7 +159,7 @@ func (m *meter) ended(ctx context.Context, method int, code pb.Code, took time.D
 	if i, found := slices.BinarySearch(answers, code); found {
 		m.calls[method][i].Add(1)
 	}
-	m.duration.Record(ctx, took.Seconds(), m.methodAttrs[method])
+	m.duration.Record(ctx, took.Seconds(), m.methodAttrs[method]...)
 }
 
 func (m *meter) sent(resp *pb.SendMessageResponse, bytes int) {

@@ -144,7 +144,9 @@ func (p *Proxy) beginReceive(c *call, req *pb.ReceiveMessageRequest) (*receiving
 			Filter: f, Topic: topic, Group: consumer.group, Start: consumer.start, Shards: p.router.Shards(topic), Client: c.client.ID,
 		},
 	}
-	c.client.Receives(consumer.group.GetName(), session.Subscription{Topic: topic.GetName(), Filter: f})
+	if c.client.Receives(consumer.group.GetName(), session.Subscription{Topic: topic.GetName(), Filter: f}) {
+		p.announce(c.client) // also to shards that this receive need not ask
+	}
 	return r, nil
 }
 
@@ -205,9 +207,14 @@ func (r *receiving) await() (*storeapi.TakeResult, ident.Shard, *pb.Status) {
 	first := p.router.Turn(r.spot.Topic)
 	for i := range shards {
 		shard := shards[(first+i)%len(shards)]
-		if p.lot.Parked(r.spot.Key, shard) {
+		switch p.lot.View(r.spot.Key, shard) {
+		case park.Empty:
 			r.answered = true
 			continue
+		case park.Away:
+			r.last = storeapi.Reply{Code: storeapi.Unavailable}
+			continue
+		case park.Unseen:
 		}
 		if taken, bad := r.take(shard, 0); taken != nil || bad != nil {
 			return taken, shard, bad

@@ -435,8 +435,14 @@ func TestTrickle(t *testing.T) {
 			c.receive(receive("g", "orders", polling(time.Second)))
 			f.node.Requests()
 			const messages = 10
+			var sends sync.WaitGroup
+			defer sends.Wait()
 			for i := range messages {
-				time.AfterFunc(100*time.Millisecond, func() { c.mustSend("orders", strconv.Itoa(i)) })
+				sends.Add(1)
+				time.AfterFunc(100*time.Millisecond, func() {
+					defer sends.Done()
+					c.mustSend("orders", strconv.Itoa(i))
+				})
 				if g := c.receive(receive("g", "orders", polling(20*time.Second))); len(g.messages) != 1 {
 					f.t.Fatalf("%v", g.status)
 				}

@@ -23,7 +23,10 @@ const (
 
 // topic finds the topic that a request names.
 func (p *Proxy) topic(r *pb.Resource) (*controlv1.Topic, *pb.Status) {
-	name := r.GetName()
+	return p.topicNamed(r.GetName())
+}
+
+func (p *Proxy) topicNamed(name string) (*controlv1.Topic, *pb.Status) {
 	if bad := badTopic(name); bad != nil {
 		return nil, bad
 	}

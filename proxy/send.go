@@ -67,7 +67,7 @@ func (p *Proxy) prepare(c *call, o *outgoing, request []byte) (*controlv1.Topic,
 	var first struct{ namespace, name []byte }
 	n := 0
 	m := &o.message
-	stamp := wire.Stamp{NowMS: c.at.UnixMilli(), BornHost: c.host()}
+	stamp := wire.Stamp{NowMS: c.at.UnixMilli()}
 	err := wire.Messages(request, func(b []byte) error {
 		n++
 		if n > batchMax {
@@ -86,7 +86,7 @@ func (p *Proxy) prepare(c *call, o *outgoing, request []byte) (*controlv1.Topic,
 			if bad = badTopic(m.Topic); bad != nil {
 				return nil
 			}
-			topic, unknown = p.topic(&pb.Resource{Name: string(m.Topic)})
+			topic, unknown = p.topicNamed(string(m.Topic))
 			stamp.Topic = ident.Topic(topic.GetId())
 		case !bytes.Equal(first.name, m.Topic) || !bytes.Equal(first.namespace, m.Namespace):
 			bad = status(pb.Code_MESSAGE_CORRUPTED, "the messages of one request have different topics")
@@ -97,6 +97,9 @@ func (p *Proxy) prepare(c *call, o *outgoing, request []byte) (*controlv1.Topic,
 		}
 		if bad = badType(topic, m, stamp.NowMS); bad != nil {
 			return nil
+		}
+		if len(m.BornHost) == 0 && stamp.BornHost == "" {
+			stamp.BornHost = c.host()
 		}
 		stamp.Trace = p.tracer.contextOf(c.ctx, m)
 		o.payloads = append(o.payloads, m.Payload(&stamp))
@@ -132,8 +135,20 @@ func (o *outgoing) response(a *route.Appended) *pb.SendMessageResponse {
 	if a.Code != storeapi.OK {
 		return o.refused(storeStatus(a.Code, a.Detail))
 	}
-	resp := &pb.SendMessageResponse{Entries: make([]*pb.SendResultEntry, len(a.Entries))}
-	entries := make([]pb.SendResultEntry, len(a.Entries))
+	var resp *pb.SendMessageResponse
+	var entries []pb.SendResultEntry
+	if len(a.Entries) == 1 { // as official clients do it: all in one piece of memory
+		one := &struct {
+			resp    pb.SendMessageResponse
+			entries [1]pb.SendResultEntry
+			list    [1]*pb.SendResultEntry
+		}{}
+		resp, entries = &one.resp, one.entries[:]
+		resp.Entries = one.list[:]
+	} else {
+		entries = make([]pb.SendResultEntry, len(a.Entries))
+		resp = &pb.SendMessageResponse{Entries: make([]*pb.SendResultEntry, len(a.Entries))}
+	}
 	for i := range entries {
 		e, stored := &entries[i], &a.Entries[i]
 		e.Status, e.MessageId = storeStatus(stored.Code, ""), o.ids[i]

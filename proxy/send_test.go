@@ -14,7 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/mansiomq/mansio/internal/message"
+	"github.com/mansiomq/mansio/internal/ident"
 	"github.com/mansiomq/mansio/internal/storeapi"
 	pb "github.com/mansiomq/mansio/proto/apache/rocketmq/v2"
 	controlv1 "github.com/mansiomq/mansio/proto/mansio/control/v1"
@@ -347,13 +347,8 @@ func TestSendStored(t *testing.T) {
 			m := newMessage("orders", "m")
 			m.SystemProperties.ReceiptHandle, m.SystemProperties.StoreHost = new("forged"), "forged"
 			wantCode(f.t, "send", c.send(m), pb.Code_OK)
-			var requests []*storeapi.Append
-			for _, r := range f.node.Requests() {
-				if a, is := r.(*storeapi.Append); is {
-					requests = append(requests, a)
-				}
-			}
-			p := message.Payload(requests[0].Payloads[0])
+			id := ident.Topic(topic.GetId())
+			p := append(f.node.Stored(1, id), f.node.Stored(2, id)...)[0]
 			if uint64(p.Topic()) != topic.GetId() || p.Proxy() != 77 || p.Seq() != 1 || p.Queue() > 7 {
 				f.t.Errorf("head %+v", p.Head())
 			}

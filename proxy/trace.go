@@ -42,7 +42,7 @@ type tracer struct {
 }
 
 func newTracer(p trace.TracerProvider) tracer {
-	if p == nil {
+	if _, silent := p.(noop.TracerProvider); p == nil || silent {
 		return tracer{t: noop.NewTracerProvider().Tracer(scopeName)}
 	}
 	return tracer{t: p.Tracer(scopeName), on: true}
@@ -69,7 +69,11 @@ func (t *tracer) startSend(ctx context.Context) (context.Context, trace.Span) {
 	if !t.on {
 		return ctx, nil
 	}
-	return t.start(ctx, "send", trace.SpanKindProducer)
+	ctx, span := t.start(ctx, "send", trace.SpanKindProducer)
+	if !span.IsRecording() { // not sampled: its context counts, nothing else
+		return ctx, nil
+	}
+	return ctx, span
 }
 
 // sends says what a send turned out to be.

@@ -11,7 +11,9 @@ import (
 	"github.com/mansiomq/mansio/internal/storeapi"
 )
 
-// Requests returns the requests that were submitted since the last call.
+// Requests returns the requests that were submitted since the last call. Those
+// that are answered belong to their sender again: only their type may be looked at,
+// and what their sender does not use again.
 func (n *Node) Requests() []storeapi.Request {
 	n.mu.Lock()
 	defer n.mu.Unlock()

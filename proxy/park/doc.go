@@ -18,8 +18,9 @@
 // next Park at once.
 //
 // A shard on which a place is parked has nothing for that place, else it would
-// have said so: a receive that comes need not ask it (Parked). Parks therefore
-// stay for a short while after the last receive has left.
+// have said so, and one that could not be asked is asked again soon: a receive
+// that comes need not ask them (View). Parks therefore stay for a short while
+// after the last receive has left.
 //
 // # Promises
 //

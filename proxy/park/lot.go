@@ -96,17 +96,32 @@ func (l *Lot) Waiting() int {
 	return l.mu.waiting
 }
 
-// Parked reports whether a place is parked on the shard, which then has nothing
-// for it.
-func (l *Lot) Parked(k Key, shard ident.Shard) bool {
+// View is what a lot knows of a shard.
+type View uint8
+
+// The views.
+const (
+	Unseen View = iota // ask the shard
+	Empty              // it has nothing for the place, else it would have said so
+	Away               // it could not be asked a moment ago, and will be again
+)
+
+// View returns what a place knows of the shard.
+func (l *Lot) View(k Key, shard ident.Shard) View {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.mu.places[k]
-	if p == nil {
-		return false
+	if p == nil || p.stalls[shard] == nil {
+		return Unseen
 	}
-	s := p.stalls[shard]
-	return s != nil && s.state == parked
+	switch p.stalls[shard].state {
+	case parked:
+		return Empty
+	case paused:
+		return Away
+	default:
+		return Unseen
+	}
 }
 
 // Wait waits until it is the receive's turn (Ready), its time is over or the lot

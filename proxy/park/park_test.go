@@ -202,11 +202,11 @@ func TestBacklog(t *testing.T) {
 func TestLinger(t *testing.T) {
 	bubble(t, func(f *fixture) {
 		s := spot(1, 2)
-		if f.Parked(s.Key, 1) {
+		if f.View(s.Key, 1) != Unseen {
 			t.Error("parked before anybody came")
 		}
 		f.receive(f.t.Context(), s, in(time.Second))
-		if !f.Parked(s.Key, 1) || !f.Parked(s.Key, 2) {
+		if f.View(s.Key, 1) != Empty || f.View(s.Key, 2) != Empty {
 			t.Error("the Parks ended with their receive")
 		}
 		f.node.Requests()
@@ -217,7 +217,7 @@ func TestLinger(t *testing.T) {
 		timer := time.NewTimer(lingerTime + time.Second)
 		<-timer.C
 		synctest.Wait()
-		if f.Parked(s.Key, 1) || f.node.Parked(1) != 0 || len(f.mu.places) != 0 || len(f.mu.alarms) != 0 {
+		if f.View(s.Key, 1) != Unseen || f.node.Parked(1) != 0 || len(f.mu.places) != 0 || len(f.mu.alarms) != 0 {
 			t.Errorf("left behind: %d Parks, %d places, %d alarms", f.node.Parked(1), len(f.mu.places), len(f.mu.alarms))
 		}
 	})
@@ -236,8 +236,8 @@ func TestNobodyWaits(t *testing.T) {
 			_, is := r.(*storeapi.Decline)
 			declined = declined || is
 		}
-		if !declined || f.Parked(s.Key, 1) {
-			t.Errorf("declined %v, parked %v", declined, f.Parked(s.Key, 1))
+		if !declined || f.View(s.Key, 1) != Unseen {
+			t.Errorf("declined %v, view %v", declined, f.View(s.Key, 1))
 		}
 		if code := f.receive(f.t.Context(), s, in(time.Second)); code != storeapi.OK {
 			t.Errorf("the next receive: %v", code)
@@ -297,6 +297,14 @@ func TestParkFails(t *testing.T) {
 			if took := time.Since(start); took > 3*time.Second+retryMax {
 				t.Errorf("%v: woke after %v", code, took)
 			}
+			go f.receive(f.t.Context(), spot(1), in(2*time.Second))
+			synctest.Wait()
+			f.node.Intercept(func(op *storeapi.Op) bool { op.Done(storeapi.Reply{Code: code}); return true })
+			f.node.DropParks(code)
+			if view := f.View(spot(1).Key, 1); view != Away {
+				t.Errorf("%v: view %v of a shard that cannot be asked", code, view)
+			}
+			f.node.Intercept(nil)
 		})
 	}
 	for _, code := range []storeapi.Code{storeapi.TopicNotFound, storeapi.GroupNotFound, storeapi.NotImplemented, storeapi.Internal} {

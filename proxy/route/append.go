@@ -160,7 +160,8 @@ func (s *sending) try(peer Peer) storeapi.Reply {
 	c.op.Shard = s.shard
 	c.op.TopicRevision = s.topic.GetRevision()
 	c.op.Deadline = s.r.attempt(s.r.o.Now(), s.deadline, s.total)
-	c.op.Request = &storeapi.Append{Topic: topic, Payloads: s.payloads}
+	c.append = storeapi.Append{Topic: topic, Payloads: s.payloads}
+	c.op.Request = &c.append
 	if s.told {
 		c.op.Attached = attach(s.topic, nil, nil)
 	}

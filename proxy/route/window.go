@@ -39,8 +39,9 @@ func (w *window) release(first uint64, n int) {
 	defer w.mu.Unlock()
 	for seq := first; seq < first+uint64(n); seq++ { //nolint:gosec // a count
 		slot, bit := seq%storeapi.SeqWindow/64, uint64(1)<<(seq%64)
-		invariant.Check(seq > w.mu.oldest && seq <= w.mu.next && w.mu.free[slot]&bit == 0,
-			"sequence number %d is not in use (%d, %d]", seq, w.mu.oldest, w.mu.next)
+		if inUse := seq > w.mu.oldest && seq <= w.mu.next && w.mu.free[slot]&bit == 0; !inUse {
+			invariant.Check(false, "sequence number %d is not in use (%d, %d]", seq, w.mu.oldest, w.mu.next)
+		}
 		w.mu.free[slot] |= bit
 	}
 	for w.mu.oldest < w.mu.next {

@@ -60,6 +60,13 @@ func (c *Client) Release(nowMS int64) {
 	c.seenMS.Store(nowMS)
 }
 
+// Seen notes a sign of life.
+func (c *Client) Seen(nowMS int64) {
+	if c.seenMS.Load() < nowMS {
+		c.seenMS.Store(nowMS)
+	}
+}
+
 // AliveSince reports whether the client gave a sign of life at or after that time.
 func (c *Client) AliveSince(ms int64) bool { return c.held.Load() > 0 || c.seenMS.Load() >= ms }
 

@@ -67,9 +67,7 @@ func (r *Registry) Touch(id, language string, nowMS int64) *Client {
 	if c == nil {
 		c = r.add(id, language)
 	}
-	if c.seenMS.Load() < nowMS {
-		c.seenMS.Store(nowMS)
-	}
+	c.Seen(nowMS)
 	return c
 }
 
