@@ -132,7 +132,7 @@ func (w *writer) whole(kind Kind, head []byte, sections []Section) error {
 		}
 	}
 	at := w.off
-	table = binary.LittleEndian.AppendUint64(table, uint64(at))
+	table = binary.LittleEndian.AppendUint64(table, uint64(at))            //nolint:gosec // a file offset
 	table = binary.LittleEndian.AppendUint32(table, uint32(len(sections))) //nolint:gosec // a handful
 	table = binary.LittleEndian.AppendUint32(table, headCRC)
 	table = binary.LittleEndian.AppendUint32(table, crc32.Checksum(table, castagnoli))
@@ -169,8 +169,8 @@ func (w *writer) section(table []byte, s Section) ([]byte, error) {
 	}
 	table = binary.LittleEndian.AppendUint32(table, s.Kind)
 	table = binary.LittleEndian.AppendUint32(table, w.crc)
-	table = binary.LittleEndian.AppendUint64(table, uint64(start))
-	table = binary.LittleEndian.AppendUint64(table, uint64(w.off-start))
+	table = binary.LittleEndian.AppendUint64(table, uint64(start))       //nolint:gosec // a file offset
+	table = binary.LittleEndian.AppendUint64(table, uint64(w.off-start)) //nolint:gosec // a length
 	return table, w.pad()
 }
 

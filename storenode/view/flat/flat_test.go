@@ -120,7 +120,8 @@ func TestFirstFailureSticks(t *testing.T) {
 type brokenWriter struct{ after int }
 
 func (w *brokenWriter) Write(b []byte) (int, error) {
-	if w.after--; w.after < 0 {
+	w.after--
+	if w.after < 0 {
 		return 0, io.ErrClosedPipe
 	}
 	return len(b), nil

@@ -38,7 +38,7 @@ func (w *PageWriter) Write(payload []byte) {
 		w.err = fmt.Errorf("flat: page of %d bytes ending at %d is too large", len(payload), end)
 		return
 	}
-	w.ends = append(w.ends, uint32(end))
+	w.ends = append(w.ends, uint32(end)) //nolint:gosec // checked above
 }
 
 // Count is the number of pages written.

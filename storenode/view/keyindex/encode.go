@@ -56,7 +56,7 @@ func sorted[H uint32 | uint64](r *Run, l *list[H]) []pair {
 		ends[h>>down]++
 	}
 	sum := 0
-	for i, n := range ends {
+	for i, n := range &ends {
 		ends[i] = sum
 		sum += n
 	}
@@ -68,7 +68,7 @@ func sorted[H uint32 | uint64](r *Run, l *list[H]) []pair {
 		ends[h>>down]++
 	}
 	start := 0
-	for _, end := range ends {
+	for _, end := range &ends {
 		slices.SortFunc(pairs[start:end], pair.compare)
 		start = end
 	}

@@ -76,7 +76,7 @@ func (x *Index) distance(lsn ident.LSN) uint32 {
 	if lsn < x.base || d > math.MaxUint32 || lsn&(1<<lsnShift-1) != 0 { // operands cost allocations
 		invariant.Check(false, "keyindex: LSN %d in a segment from %d", lsn, x.base)
 	}
-	return uint32(d)
+	return uint32(d) //nolint:gosec // checked above
 }
 
 // Snapshot returns what the active segment holds now, for other goroutines. It

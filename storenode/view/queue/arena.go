@@ -70,7 +70,7 @@ func (a *arena) add(t uint32, p Posting) {
 		a.pages = append(a.pages, new(page))
 	}
 	pg := a.pages[i/pageRecs]
-	pg.recs[i%pageRecs] = rec{lsn: uint32(distance), bytes: p.Bytes, tag: p.TagHash}
+	pg.recs[i%pageRecs] = rec{lsn: uint32(distance), bytes: p.Bytes, tag: p.TagHash} //nolint:gosec // checked above
 	if p.GroupHash != 0 {
 		if pg.groups == nil {
 			pg.groups = new([pageRecs]uint64)

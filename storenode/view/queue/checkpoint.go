@@ -101,7 +101,7 @@ func (q *Queues) decodeEntry(d *flat.Decoder) {
 	minimum := d.UV("min")
 	next := minimum + d.Max(math.MaxUint64-minimum, "next")
 	count := d.Count(2, "active postings")
-	if _, twice := q.table.find(q.entries, t, qu); t == 0 || twice || uint64(count) > next {
+	if _, twice := q.table.find(q.entries, t, qu); t == 0 || twice || uint64(count) > next { //nolint:gosec // not negative
 		d.Fail("queue")
 	}
 	if !d.OK() {

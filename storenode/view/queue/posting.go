@@ -44,7 +44,7 @@ type State struct {
 type Source interface {
 	Segment() sealed.Segment
 	// Find returns the span of a queue, or false if the segment has none.
-	Find(ident.Topic, ident.Queue) (Span, bool, error)
+	Find(t ident.Topic, q ident.Queue) (Span, bool, error)
 	// Read fills dst with the postings of a span of this source from an offset
 	// inside it upward, and returns how many there were: fewer than dst holds
 	// only at the span's end.

@@ -217,7 +217,7 @@ func (q *Queues) Freeze(base, end ident.LSN) *Run {
 		e := &q.entries[hot.slot]
 		r.dir = append(r.dir, Span{
 			Topic: e.topic, Queue: e.queue, Base: e.next - ident.Offset(hot.count),
-			Count: hot.count, at: uint32(i), //nolint:gosec // fewer than slots
+			Count: hot.count, at: uint32(i),
 		})
 		e.touched = none
 	}

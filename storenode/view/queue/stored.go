@@ -120,7 +120,7 @@ var pool = sync.Pool{New: func() any { return new(lent) }}
 
 // read reads a page into lent memory, which the caller gives back to the pool.
 func read(p *flat.Pages, i int) (*lent, error) {
-	l := pool.Get().(*lent)
+	l := pool.Get().(*lent) //nolint:forcetypeassert // the pool's own New
 	payload, err := p.Read(i, &l.b)
 	if err != nil {
 		pool.Put(l)
@@ -227,8 +227,8 @@ func (s *Stored) Read(span Span, from ident.Offset, dst []Posting) (int, error) 
 	if from < span.Base || from >= span.End() {
 		return 0, nil
 	}
-	n := int(min(uint64(len(dst)), uint64(span.End()-from)))
-	at := int(span.at) + int(from-span.Base) //nolint:gosec // below count
+	n := int(min(uint64(len(dst)), uint64(span.End()-from))) //nolint:gosec // at most a length
+	at := int(span.at) + int(from-span.Base)                 //nolint:gosec // below count
 	for done := 0; done < n; {
 		got, err := s.readPage((at+done)/postingsPerPage, (at+done)%postingsPerPage, dst[done:n])
 		if err != nil {

@@ -33,7 +33,7 @@ func (t *table) start(topic ident.Topic, q ident.Queue) uint64 {
 
 // find returns the slot of a queue, or false.
 func (t *table) find(entries []entry, topic ident.Topic, q ident.Queue) (uint32, bool) {
-	mask := uint64(len(t.cells) - 1)
+	mask := uint64(len(t.cells) - 1) //nolint:gosec // never empty
 	for i := t.start(topic, q) & mask; t.cells[i] != 0; i = (i + 1) & mask {
 		slot := t.cells[i] - 1
 		if e := &entries[slot]; e.queue == q && e.topic == topic {
@@ -52,7 +52,7 @@ func (t *table) insert(entries []entry, slot uint32) {
 }
 
 func (t *table) put(e *entry, slot uint32) {
-	mask := uint64(len(t.cells) - 1)
+	mask := uint64(len(t.cells) - 1) //nolint:gosec // never empty
 	i := t.start(e.topic, e.queue) & mask
 	for t.cells[i] != 0 {
 		i = (i + 1) & mask
@@ -69,7 +69,7 @@ func (t *table) rebuild(entries []entry, size int) {
 	t.cells, t.used = make([]uint32, size), 0
 	for i := range entries {
 		if !entries[i].dead() {
-			t.put(&entries[i], uint32(i)) //nolint:gosec // slots are u32
+			t.put(&entries[i], uint32(i))
 		}
 	}
 }
