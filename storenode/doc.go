@@ -3,9 +3,9 @@
 // Package storenode is one store node: it hosts replicas of shards, obeys the
 // controller, and takes the operations of proxies.
 //
-//	proxy ──Submit──▶ Node ──▶ shard.Shard (by the operation's shard)
+//	proxy ──Submit──▶ Node, ──▶ shard.Shard (by the operation's shard)
 //	controller ──ShardControl: Create, Fence, Lead, Probe──▶ Node
-//	Node ──NodeSession: who it is, which replicas it holds──▶ controller
+//	Node ──NodeSession (who it is, which replicas it holds)──▶ controller
 //	metadata watch ──▶ Node: configuration for shards, deletions, leadership
 //
 // What the node promises:

@@ -138,8 +138,8 @@ func (n *Node) roomiest() string {
 		return n.o.Dirs[0]
 	}
 	return slices.MaxFunc(n.o.Dirs, func(a, b string) int {
-		freeA, _, _ := n.o.Free(a) //nolint:errcheck // a directory that can't be asked counts as full
-		freeB, _, _ := n.o.Free(b) //nolint:errcheck // as above
+		freeA, _, _ := n.o.Free(a) // a directory that can't be asked counts as full
+		freeB, _, _ := n.o.Free(b)
 		return cmp.Compare(freeA, freeB)
 	})
 }

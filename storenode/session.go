@@ -37,8 +37,7 @@ func (n *Node) session(ctx context.Context) error {
 	defer again.Stop()
 	for i := 0; ctx.Err() == nil; i++ {
 		err := n.attend(ctx, n.o.Controllers[i%len(n.o.Controllers)])
-		var refused *refusedError
-		if errors.As(err, &refused) {
+		if _, refused := errors.AsType[*refusedError](err); refused {
 			return fault.E("join the cluster", fault.Incompatible, err)
 		}
 		if ctx.Err() == nil && !lost {
@@ -87,8 +86,7 @@ func (n *Node) attend(parent context.Context, c grpc.ClientConnInterface) error 
 			return err
 		case <-parent.Done():
 			cancel()
-			<-heard
-			return parent.Err()
+			return errors.Join(parent.Err(), ignore(<-heard))
 		}
 	}
 }
@@ -151,7 +149,10 @@ func (n *Node) reportNow() *controlv1.NodeReport {
 			Shard: uint32(h.id), Incarnation: st.Incarnation, Term: uint64(st.Term), State: st.Role.String(),
 			Failure: st.Failure, LogEnd: uint64(st.End),
 		})
-		r.MaxTopicOrGroupId = max(r.MaxTopicOrGroupId, st.MaxID)
+		r.MaxTopicOrGroupId = max(r.GetMaxTopicOrGroupId(), st.MaxID)
 	}
 	return r
 }
+
+// ignore is for an error that says only what the caller did.
+func ignore(error) error { return nil }

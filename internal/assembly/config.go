@@ -3,6 +3,7 @@
 package assembly
 
 import (
+	"context"
 	"log/slog"
 	"net"
 	"strconv"
@@ -126,8 +127,8 @@ func (c *Config) guardOf() (rpc.Guard, error) {
 }
 
 // listenOn binds an address with an error that says what to do.
-func listenOn(flag, address string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
+func listenOn(ctx context.Context, flag, address string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fault.Errorf("listen", fault.Unavailable, "%w: free the address or choose another %s", err, flag)
 	}

@@ -14,12 +14,12 @@ import (
 )
 
 // addController adds the controller, with its etcd, and its server.
-func (p *process) addController() error {
+func (p *process) addController(ctx context.Context) error {
 	c := p.cfg.Controller
 	var listeners []net.Listener
 	address := localController
 	if c.Listen != "" {
-		l, err := listenOn("--listen", c.Listen)
+		l, err := listenOn(ctx, "--listen", c.Listen)
 		if err != nil {
 			return err
 		}

@@ -23,8 +23,8 @@ const httpGrace = time.Second
 
 // addHTTP adds health, metrics and profiles. It is the last part to start and
 // the first to stop, so a process that stops is unready before anything else.
-func (p *process) addHTTP() error {
-	l, err := listenOn("--http-listen", p.cfg.HTTPListen)
+func (p *process) addHTTP(ctx context.Context) error {
+	l, err := listenOn(ctx, "--http-listen", p.cfg.HTTPListen)
 	if err != nil {
 		return err
 	}

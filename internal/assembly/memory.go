@@ -74,10 +74,10 @@ func idleCollector(ctx context.Context) error {
 
 // setFloor chooses the growth after which the heap is collected: doubling, but
 // never below the floor.
-func setFloor(live uint64, floor uint64) {
+func setFloor(live, floor uint64) {
 	percent := 100
 	if live > 0 && live*2 < floor {
-		percent = int(min((floor-live)*100/live, 10_000)) //nolint:gosec // bounded
+		percent = int(min((floor-live)*100/live, 10_000))
 	}
 	debug.SetGCPercent(percent)
 }

@@ -18,9 +18,9 @@ import (
 const proxyGrace = 8 * time.Second
 
 // addProxy adds the proxy and the client port.
-func (p *process) addProxy() error {
+func (p *process) addProxy(ctx context.Context) error {
 	c := p.cfg.Proxy
-	l, err := listenOn("--listen", c.Listen)
+	l, err := listenOn(ctx, "--listen", c.Listen)
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	defer func() { err = errors.Join(err, p.dialer.Close()) }()
 	p.peers = newPeers(p.dialer, cfg.Name, p.logger)
 	setMemory(cfg.MemoryBytes)
-	if err := p.assemble(); err != nil {
+	if err := p.assemble(ctx); err != nil {
 		return err
 	}
 	inner, cancel := context.WithCancel(ctx)
@@ -103,10 +103,10 @@ func (p *process) serving(ctx context.Context) bool {
 }
 
 // assemble adds the parts in the order in which they start.
-func (p *process) assemble() error {
+func (p *process) assemble(ctx context.Context) error {
 	p.group.AddFunc("memory", idleCollector)
 	if p.cfg.Controller != nil {
-		if err := p.addController(); err != nil {
+		if err := p.addController(ctx); err != nil {
 			return err
 		}
 	}
@@ -116,17 +116,17 @@ func (p *process) assemble() error {
 		}
 	}
 	if p.cfg.StoreNode != nil {
-		if err := p.addStoreNode(); err != nil {
+		if err := p.addStoreNode(ctx); err != nil {
 			return err
 		}
 	}
 	if p.cfg.Proxy != nil {
-		if err := p.addProxy(); err != nil {
+		if err := p.addProxy(ctx); err != nil {
 			return err
 		}
 	}
 	if p.cfg.HTTPListen != "" {
-		return p.addHTTP()
+		return p.addHTTP(ctx)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@
 package assembly
 
 import (
+	"context"
 	"net"
 	"os"
 	"strings"
@@ -29,9 +30,9 @@ const (
 )
 
 // addStoreNode adds the store node and its server.
-func (p *process) addStoreNode() error {
+func (p *process) addStoreNode(ctx context.Context) error {
 	c := p.cfg.StoreNode
-	address, listeners, err := p.storeListeners()
+	address, listeners, err := p.storeListeners(ctx)
 	if err != nil {
 		return err
 	}
@@ -73,11 +74,11 @@ func (p *process) addStoreNode() error {
 
 // storeListeners binds the node's address; in standalone there is none but the
 // one inside the process.
-func (p *process) storeListeners() (address string, all []net.Listener, err error) {
+func (p *process) storeListeners(ctx context.Context) (address string, all []net.Listener, err error) {
 	c := p.cfg.StoreNode
 	address = localStore
 	if c.Listen != "" {
-		l, err := listenOn("--listen", c.Listen)
+		l, err := listenOn(ctx, "--listen", c.Listen)
 		if err != nil {
 			return "", nil, err
 		}

@@ -50,11 +50,11 @@ func Append(dst []byte, h *Head, sys, rest []byte) Payload {
 	dst = le.AppendUint64(dst, h.Proxy)
 	dst = le.AppendUint64(dst, h.Seq)
 	dst = le.AppendUint64(dst, h.IDHash)
-	dst = le.AppendUint64(dst, uint64(h.BornMS))
+	dst = le.AppendUint64(dst, uint64(h.BornMS)) //nolint:gosec // two's complement is the format
 	dst = le.AppendUint32(dst, h.TagHash)
-	dst = le.AppendUint32(dst, uint32(len(sys)))
+	dst = le.AppendUint32(dst, uint32(len(sys))) //nolint:gosec // the proxy limits it
 	dst = le.AppendUint64(dst, h.GroupHash)
-	dst = le.AppendUint16(dst, uint16(len(h.KeyHashes)))
+	dst = le.AppendUint16(dst, uint16(len(h.KeyHashes))) //nolint:gosec // at most KeysMax
 	for _, k := range h.KeyHashes {
 		dst = le.AppendUint32(dst, k)
 	}
@@ -73,7 +73,8 @@ func Parse(b []byte) (Payload, error) {
 		return nil, fmt.Errorf("message: %d bytes, a head has %d", len(b), headSize)
 	}
 	p := Payload(b)
-	if need := uint64(p.sysStart()) + uint64(binary.LittleEndian.Uint32(p[offSysLen:])); uint64(len(b)) < need {
+	if need := uint64(p.sysStart()) + //nolint:gosec // not negative
+		uint64(binary.LittleEndian.Uint32(p[offSysLen:])); uint64(len(b)) < need {
 		return nil, fmt.Errorf("message: %d bytes, its head claims at least %d", len(b), need)
 	}
 	return p, nil

@@ -31,7 +31,8 @@ func CreateMeta(fs disk.FS, dir string, m Meta) (*MetaFile, error) {
 		return nil, fault.Errorf("create replica meta", fault.Exists, "%s holds a replica: %w", dir, errOrNone(err))
 	}
 	f := &MetaFile{fs: fs, dir: dir}
-	return f, f.Store(m)
+	err := f.Store(m)
+	return f, err
 }
 
 func errOrNone(err error) error {

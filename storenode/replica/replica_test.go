@@ -123,7 +123,7 @@ func FuzzDecodeMeta(f *testing.F) {
 
 func TestRoles(t *testing.T) {
 	m := NewMachine(4, 9)
-	kind := func(err error) fault.Kind { return fault.KindOf(err) }
+	kind := fault.KindOf
 	if k := kind(m.Fence(3)); k != fault.Conflict {
 		t.Fatalf("a lower term was promised: %v", k)
 	}

@@ -95,8 +95,8 @@ func (b *batch) add(t *tail, typ record.Type, commit ident.LSN, waits waiter, bo
 	n := len(b.blocks) - 1
 	blk := &b.blocks[n]
 	at := len(blk.buf)
-	buf := append(blk.buf, make([]byte, record.HeaderSize)...)
-	buf = append(buf, body...)
+	blk.buf = append(blk.buf, make([]byte, record.HeaderSize)...)
+	buf := append(blk.buf, body...) //nolint:gocritic // it goes back into the block below
 	size := len(buf) - at
 	invariant.Check(size <= record.EntryBytesMax, "%v entry of %d bytes", typ, size)
 	h := record.Header{
@@ -108,7 +108,7 @@ func (b *batch) add(t *tail, typ record.Type, commit ident.LSN, waits waiter, bo
 		buf = append(buf, 0)
 	}
 	blk.buf, blk.last, blk.use = buf, h, min(blk.use, useOf(typ))
-	t.room -= int64(h.End() - t.end)
+	t.room -= int64(h.End() - t.end) //nolint:gosec // the size of one entry
 	t.crc, t.end = h.CRC, h.End()
 	if t.firstMS == 0 {
 		t.firstMS = t.timeMS

@@ -100,7 +100,7 @@ func parseTopic(b []byte) *controlv1.Topic {
 func rankOf(t *controlv1.Topic, shard ident.Shard) ident.Queue {
 	for i, q := range t.GetQueues() {
 		if q.GetShard() == uint32(shard) {
-			return ident.Queue(i) //nolint:gosec // an index
+			return ident.Queue(i)
 		}
 	}
 	return ident.OrphanQueue(shard)

@@ -101,7 +101,7 @@ func (s *Shard) applyOne(e *record.Entry, w waiter) {
 		return
 	}
 	out := &s.out
-	switch e.Type {
+	switch e.Type { //nolint:exhaustive // nobody waits for the others
 	case record.TypeMessage:
 		s.o.Counts.Messages.Add(1)
 		s.o.Counts.Bytes.Add(uint64(len(e.Body)))

@@ -130,7 +130,8 @@ func (p *parking) answered(id uint64) (*ticket, bool) {
 		return nil, false
 	}
 	delete(p.tickets, id)
-	if p.out[t.place]--; p.out[t.place] == 0 {
+	p.out[t.place]--
+	if p.out[t.place] == 0 {
 		delete(p.out, t.place)
 	}
 	return t, true

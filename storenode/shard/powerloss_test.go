@@ -4,6 +4,7 @@ package shard
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -34,7 +35,7 @@ func TestPowerLoss(t *testing.T) {
 		n = min(n, 100)
 	}
 	for seed := range n {
-		if !t.Run(fmt.Sprint(seed), func(t *testing.T) { newOutage(t, uint64(seed)).run() }) { //nolint:gosec // not negative
+		if !t.Run(strconv.Itoa(seed), func(t *testing.T) { newOutage(t, uint64(seed)).run() }) { //nolint:gosec // not negative
 			return
 		}
 	}
@@ -78,7 +79,8 @@ func (o *outage) run() {
 		}
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		if o.at--; o.at == 0 {
+		o.at--
+		if o.at == 0 {
 			o.clone = d.Crash(crash)
 		}
 		return nil
@@ -222,9 +224,7 @@ func (o *outage) check() {
 		}
 	}
 	o.life.offset.Add(24 * hourMS)
-	for id, m := range o.drain() {
-		seen[id] = m
-	}
+	maps.Copy(seen, o.drain())
 	for _, id := range o.order {
 		b := o.msgs[id]
 		if _, out := seen[id]; !out && !b.acked && !b.vague && b.attempt < attempts {

@@ -80,7 +80,7 @@ func (s *Shard) replay(e *record.Entry) error {
 	if err := s.views.apply(e, &s.out); err != nil {
 		return err
 	}
-	switch e.Type {
+	switch e.Type { //nolint:exhaustive // the views have done the rest
 	case record.TypeSeal:
 		s.appliedSeal(e)
 	case record.TypeTrim:

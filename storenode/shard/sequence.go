@@ -29,13 +29,12 @@ type pending struct {
 	left   int
 	append *storeapi.AppendResult
 	settle *storeapi.SettleResult
-	take   *storeapi.Take
-	bury   bool
 }
 
 // done counts one part as finished and completes the operation with the last.
 func (p *pending) done(term ident.Term) {
-	if p.left--; p.left > 0 {
+	p.left--
+	if p.left > 0 {
 		return
 	}
 	switch {

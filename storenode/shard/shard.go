@@ -107,7 +107,7 @@ type Shard struct {
 	reads       *workQueue
 	chores      *workQueue
 	stopped     chan struct{}
-	life        context.Context // of the goroutines beside the owner
+	life        context.Context //nolint:containedctx // a lifecycle's own: that of the goroutines beside the owner
 	public      atomic.Pointer[Status]
 
 	// All below belongs to the owner goroutine.

@@ -33,9 +33,8 @@ func (s *Shard) park(op *storeapi.Op, r *storeapi.Park) {
 
 // wakeTopic looks after the receives of every group that wait for a topic.
 func (s *Shard) wakeTopic(t ident.Topic) {
-	groups := s.parking.byTopic[t]
-	for i := len(groups) - 1; i >= 0; i-- { // a place may go away under way
-		s.wake(place{groups[i], t})
+	for _, g := range slices.Backward(s.parking.byTopic[t]) { // a place may go away under way
+		s.wake(place{g, t})
 	}
 }
 
