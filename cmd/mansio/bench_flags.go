@@ -30,7 +30,7 @@ func benchFlags(c *cobra.Command, endpoint string) {
 	f.Duration("invisible", time.Minute, "lease of received messages")
 	f.Bool("no-ack", false, "leave received messages unacknowledged")
 	f.Duration("drain", 30*time.Second, "e2e: how long to wait for missing messages without progress")
-	f.IntSlice("server-pid", nil, "processes of the server on this machine, for its CPU and memory")
+	f.StringSlice("server-pid", nil, "processes of the server on this machine, for its CPU and memory")
 	outputFlags(f)
 }
 

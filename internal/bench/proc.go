@@ -68,9 +68,9 @@ func (u *usage) sample(begin bool) {
 
 // finish notes the end of what is counted.
 func (u *usage) finish() {
-	cpu := CPU(u.pids)
+	cpu, rss := CPU(u.pids), RSS(u.pids)
 	u.mu.Lock()
-	u.cpuEnd = cpu
+	u.cpuEnd, u.rssMax = cpu, max(u.rssMax, rss)
 	u.mu.Unlock()
 }
 
