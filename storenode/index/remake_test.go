@@ -227,6 +227,17 @@ func TestRemakeKnowsReplays(t *testing.T) {
 	}
 }
 
+// TestRemakeUnknownType refuses what may place messages in a way of its own.
+func TestRemakeUnknownType(t *testing.T) {
+	h := newHistory()
+	send(h, 1, true)
+	h.entry(record.TypeTimerAdvance, nil)
+	h.seal(nil)
+	if _, err := Remake(context.Background(), h.gap(0, 1)); !fault.Is(err, fault.Unsupported) {
+		t.Fatal(err)
+	}
+}
+
 // send logs a numbered message, which the fold gives a place if it counts.
 func send(h *history, seq uint64, counts bool) {
 	head := message.Head{Topic: 1, IDHash: 1, Proxy: 7, Seq: seq}
