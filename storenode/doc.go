@@ -3,9 +3,9 @@
 // Package storenode is one store node: it hosts replicas of shards, obeys the
 // controller, and takes the operations of proxies.
 //
-//	proxy ──Submit──▶ Node, ──▶ shard.Shard (by the operation's shard)
-//	controller ──ShardControl: Create, Fence, Lead, Probe──▶ Node
-//	Node ──NodeSession (who it is, which replicas it holds)──▶ controller
+//	proxy ──Submit──▶ Node ──▶ shard.Shard, by the operation's shard
+//	controller ──ShardControl (Create, Fence, Lead, Probe)──▶ Node
+//	controller ◀──NodeSession (who it is, which replicas it holds)── Node
 //	metadata watch ──▶ Node: configuration for shards, deletions, leadership
 //
 // What the node promises:

@@ -35,7 +35,7 @@ func TestPowerLoss(t *testing.T) {
 		n = min(n, 100)
 	}
 	for seed := range n {
-		if !t.Run(strconv.Itoa(seed), func(t *testing.T) { newOutage(t, uint64(seed)).run() }) { //nolint:gosec // not negative
+		if !t.Run(strconv.Itoa(seed), func(t *testing.T) { newOutage(t, uint64(seed)).run() }) {
 			return
 		}
 	}
