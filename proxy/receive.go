@@ -238,7 +238,7 @@ func (r *receiving) await() (*storeapi.TakeResult, ident.Shard, *pb.Status) {
 func (r *receiving) nothing(code storeapi.Code) *pb.Status {
 	switch {
 	case code == storeapi.Overloaded:
-		return status(pb.Code_TOO_MANY_REQUESTS, "this proxy has too many waiting receives")
+		return statusf(pb.Code_TOO_MANY_REQUESTS, "this proxy has %d waiting receives, as many as are allowed", r.p.lot.Waiting())
 	case code != storeapi.None && code != storeapi.Canceled:
 		return storeStatus(code, "")
 	case r.answered || r.p.open.stopping():

@@ -14,9 +14,12 @@ import (
 )
 
 const (
-	// signEvery is how often signs of life go to the shards. A sign keeps leases
-	// for a minute, so three may be lost.
+	// signEvery is how often a client's sign of life goes to the shards. A sign
+	// keeps leases for a minute, so three may be lost.
 	signEvery = 15 * time.Second
+	// signTicks is over how many moments of that time the clients are spread: many
+	// signs at once would hold up the shards.
+	signTicks = 16
 	// sweepEvery is how often clients are looked at that gave none for long.
 	sweepEvery = 5 * time.Second
 	// signsMax bounds the signs of one operation, and signTime its life.
@@ -109,26 +112,33 @@ func (p *Proxy) farewell(c *session.Client) {
 // keepAlive sends the signs of all clients that gave one since the last time, and
 // forgets those that have been silent for too long.
 func (p *Proxy) keepAlive(ctx context.Context) error {
-	sweep, sign := time.NewTicker(sweepEvery), time.NewTicker(signEvery)
+	sweep, sign := time.NewTicker(sweepEvery), time.NewTicker(signEvery/signTicks)
 	defer sweep.Stop()
 	defer sign.Stop()
-	last := p.o.Now().UnixMilli()
-	for {
+	var last [session.Parts]int64 // when the signs of a part were sent
+	start := p.o.Now().UnixMilli()
+	for i := range last {
+		last[i] = start
+	}
+	for tick := 0; ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-sweep.C:
 			p.clients.Sweep(p.o.Now().UnixMilli())
 		case <-sign.C:
-			since := last
-			last = p.o.Now().UnixMilli()
 			s := p.newSigns()
-			p.clients.Each(func(c *session.Client) {
-				if c.AliveSince(since) {
-					s.add(c, false)
-				}
-			})
+			for part := tick; part < session.Parts; part += signTicks {
+				since := last[part]
+				last[part] = p.o.Now().UnixMilli()
+				p.clients.Each(part, func(c *session.Client) {
+					if c.AliveSince(since) {
+						s.add(c, false)
+					}
+				})
+			}
 			s.send()
+			tick = (tick + 1) % signTicks
 		}
 	}
 }

@@ -51,7 +51,7 @@ var storeTexts = map[storeapi.Code]string{
 	storeapi.GroupNotFound: "the consumer group does not exist",
 	storeapi.InvalidHandle: "the receipt handle's delivery is over",
 	storeapi.DiskFull:      "the store is short of disk space: free some, or lower --min-free-disk or the retention",
-	storeapi.Overloaded:    "the store has too many requests under way",
+	storeapi.Overloaded:    "too many requests are under way",
 	storeapi.Expired:       "the store did not answer in time; nothing was done",
 	storeapi.Unknown:       "the store did not answer in time; whether it was done is not known",
 	storeapi.Unavailable:   "the store cannot be reached; nothing was done",

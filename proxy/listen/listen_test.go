@@ -27,6 +27,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
@@ -335,6 +336,54 @@ func TestHugeFrame(t *testing.T) {
 	if _, err := c.Heartbeat(t.Context(), large); err != nil {
 		t.Errorf("a request of 19 MiB: %v", err)
 	}
+}
+
+// TestPings says that clients may ping every 10 s, with and without calls, and that
+// a client that is gone without a word is noticed.
+func TestPings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := bufconn.Listen(64 << 10)
+		limited := Limit(l, 0)
+		serve(t, limited, options())
+		var link net.Conn
+		c, err := grpc.NewClient("passthrough:///x", grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second, PermitWithoutStream: true}),
+			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+				if link != nil {
+					t.Error("the client had to connect again")
+				}
+				var err error
+				link, err = l.DialContext(ctx)
+				return link, err
+			}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := pb.NewMessagingServiceClient(c)
+		seen(t, client)
+		timer := time.NewTimer(10 * time.Minute)
+		<-timer.C
+		seen(t, client)
+		_ = c.Close()
+		synctest.Wait()
+		if n := limited.Open(); n != 0 {
+			t.Errorf("%d connections are open", n)
+		}
+		silent, err := l.DialContext(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A preface and empty settings, then not a word: no answer to pings either.
+		if _, err := silent.Write([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		_, _ = io.Copy(io.Discard, silent)
+		if took := time.Since(start); took < handshakeMax || took > pingAfter+pingTimeout+time.Second {
+			t.Errorf("a dead client was noticed after %v", took)
+		}
+		_ = silent.Close()
+	})
 }
 
 func TestSelfSignedIsKept(t *testing.T) {

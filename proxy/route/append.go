@@ -4,6 +4,7 @@ package route
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/mansiomq/mansio/internal/ident"
@@ -50,7 +51,8 @@ func (r *Router) Append(ctx context.Context, t *controlv1.Topic, payloads [][]by
 	}
 	if !r.admit(size) {
 		r.counters.Overloads.Add(1)
-		return Appended{Code: storeapi.Overloaded, Detail: "this proxy has too many sends under way"}
+		return Appended{Code: storeapi.Overloaded, Detail: fmt.Sprintf("this proxy has %d sends of %d bytes, at most %d of %d bytes are allowed",
+			r.sends.Load(), r.sendBytes.Load(), r.o.SendsMax, r.o.SendBytesMax)}
 	}
 	defer r.done(size)
 	now := r.o.Now()
@@ -113,7 +115,7 @@ func (s *sending) choose() bool {
 		}
 		seq, ok := s.r.shard(shard).window.reserve(len(s.payloads))
 		if !ok {
-			s.last = storeapi.Reply{Code: storeapi.Overloaded, Detail: "too many sends to one shard are unanswered"}
+			s.last = storeapi.Reply{Code: storeapi.Overloaded, Detail: fmt.Sprintf("%d messages of this proxy on one shard are unanswered", storeapi.SeqWindow)}
 			continue
 		}
 		s.queue, s.shard, s.seq = ident.Queue(q), shard, seq

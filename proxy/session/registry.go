@@ -17,8 +17,8 @@ const (
 	// The slowest official client gives one every 30 s.
 	ExpiryTime = 120 * time.Second
 
-	// partCount spreads clients over locks.
-	partCount = 64
+	// Parts is how many parts the clients are in, each with a lock of its own.
+	Parts = 64
 	// idBytesMax and languageBytesMax bound what headers say of a client; longer
 	// ids are served but not remembered.
 	idBytesMax       = 1024
@@ -29,7 +29,7 @@ const (
 type Registry struct {
 	max   int64
 	count atomic.Int64
-	parts [partCount]part
+	parts [Parts]part
 	seed  maphash.Seed
 }
 
@@ -50,7 +50,7 @@ func New(limit int) *Registry {
 	return r
 }
 
-func (r *Registry) part(id string) *part { return &r.parts[maphash.String(r.seed, id)%partCount] }
+func (r *Registry) part(id string) *part { return &r.parts[maphash.String(r.seed, id)%Parts] }
 
 // Find returns the client of that id, or nil.
 func (r *Registry) Find(id string) *Client {
@@ -126,19 +126,17 @@ func (r *Registry) Sweep(nowMS int64) (forgotten int) {
 	return forgotten
 }
 
-// Each calls visit for every client that is remembered, without a lock held.
-func (r *Registry) Each(visit func(*Client)) {
-	var batch []*Client
-	for i := range r.parts {
-		p := &r.parts[i]
-		p.RLock()
-		batch = batch[:0]
-		for _, c := range p.clients {
-			batch = append(batch, c)
-		}
-		p.RUnlock()
-		for _, c := range batch {
-			visit(c)
-		}
+// Each calls visit for every client of the i-th of Parts parts, without a lock
+// held.
+func (r *Registry) Each(i int, visit func(*Client)) {
+	p := &r.parts[i]
+	p.RLock()
+	clients := make([]*Client, 0, len(p.clients))
+	for _, c := range p.clients {
+		clients = append(clients, c)
+	}
+	p.RUnlock()
+	for _, c := range clients {
+		visit(c)
 	}
 }

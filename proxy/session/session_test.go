@@ -80,7 +80,9 @@ func TestChurn(t *testing.T) {
 	}
 	all.Wait()
 	n := 0
-	r.Each(func(*Client) { n++ })
+	for i := range Parts {
+		r.Each(i, func(*Client) { n++ })
+	}
 	if n != r.Len() {
 		t.Errorf("%d clients, %d counted", n, r.Len())
 	}
