@@ -78,8 +78,8 @@ func (s *sender) gather() (more bool) {
 		room -= opHint(slot.op, slot.bytes)
 	}
 	more = l.mu.head < len(l.mu.queue)
-	if !more {
-		l.mu.queue, l.mu.head = l.mu.queue[:0], 0
+	if l.mu.head > len(l.mu.queue)/2 { // so a queue that is never empty does not creep
+		l.mu.queue, l.mu.head = append(l.mu.queue[:0], l.mu.queue[l.mu.head:]...), 0
 	}
 	if l.mu.credit >= creditStep {
 		s.credit, l.mu.credit = l.mu.credit, 0

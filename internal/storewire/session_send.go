@@ -50,7 +50,7 @@ func (ss *session) fill() (finished, mayGo bool) {
 	tell := ss.mu.closing && !ss.told
 	popped := ss.pop()
 	over := ss.mu.ended && ss.mu.inFlight == 0 && len(ss.mu.out) == 0
-	mayGo = !ss.read || ss.mu.credit > 0
+	mayGo = !ss.read || ss.mu.credit > 0 || ss.mu.ended // who has ended its side cannot give credit any more
 	ss.mu.Unlock()
 
 	if tell {

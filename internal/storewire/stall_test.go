@@ -4,6 +4,8 @@ package storewire_test
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -166,3 +168,53 @@ func TestSlowReader(t *testing.T) {
 		}
 	}
 }
+
+// TestCredit: the store sends no more than it was allowed, until the proxy ends
+// its side.
+func TestCredit(t *testing.T) {
+	w := connect(t, &feast{body: bytes.Repeat([]byte("x"), 1<<20)})
+	stream, err := storev1.NewStoreClient(w.conn).Exchange(t.Context(), byHand)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Send(hello(storev1.Lane_LANE_READ)); err != nil { // 1 MiB
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 {
+		take := &storev1.Take{Filter: &storev1.Filter{Kind: 1}, Max: 1, BytesMax: 1 << 20}
+		if err := stream.Send(&storev1.OpBatch{Ops: []*storev1.Op{{Id: uint64(i), Request: &storev1.Op_Take{Take: take}}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := 0
+	receive := func() error {
+		b, err := stream.Recv()
+		for _, p := range b.GetParts() {
+			got += len(p.GetData())
+		}
+		return err
+	}
+	for got < 1<<20-frame {
+		if err := receive(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got > 1<<20+frame {
+		t.Errorf("%d bytes were sent on a credit of 1 MiB", got)
+	}
+	if err := stream.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		err = receive()
+	}
+	if !errors.Is(err, io.EOF) || got != 4<<20 {
+		t.Errorf("%d bytes and then %v, want 4 MiB and the end", got, err)
+	}
+}
+
+// frame is the longest message on a stream.
+const frame = 256 << 10
