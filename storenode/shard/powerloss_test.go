@@ -47,6 +47,7 @@ type belief struct {
 	delivery storeapi.Delivery
 	attempt  int32 // of the newest delivery that was answered, 0: none
 	dueMS    int64
+	leaseMS  int64 // what the grant said
 	acked    bool
 	vague    bool // something about it was not answered before the power went
 }
@@ -177,7 +178,7 @@ func (o *outage) take() {
 			b.vague = true
 			continue
 		}
-		b.delivery, b.attempt, b.dueMS = named(got, i), m.Attempt, got.DueMS
+		b.delivery, b.attempt, b.dueMS, b.leaseMS = named(got, i), m.Attempt, got.DueMS, got.DueMS
 	}
 }
 
@@ -201,7 +202,7 @@ func (o *outage) settle() {
 	case code == storeapi.OK && verdict == storeapi.Ack:
 		b.acked = true
 	case code == storeapi.OK:
-		b.dueMS += 3 * hourMS // at least: the lease was for one hour, from an earlier time
+		b.dueMS = b.leaseMS + 3*hourMS // at least: the lease was for one hour, from an earlier time
 	}
 }
 

@@ -69,7 +69,8 @@ func (s *Shard) resume(found *commitlog.Recovery) {
 	if active.Sealed {
 		s.tail.segment, s.tail.firstMS = found.End, 0
 	}
-	s.commitEnd, s.floor, s.lastTrim = found.End, found.End, found.End
+	s.commitEnd, s.floor = found.End, found.End
+	s.trims = []trimmed{{s.commitlog.Start(), found.End}}
 	for c := range s.views.catalog.All() {
 		s.told[configKey{c.Kind, c.ID}] = toldConfig{revision: int64(c.Revision), deleted: c.Deleted} //nolint:gosec // revisions are positive
 	}

@@ -71,7 +71,7 @@ func (s *Shard) applyTrim(newStart ident.LSN) error {
 
 // appliedTrim gives the retired segments back.
 func (s *Shard) appliedTrim(newStart, at ident.LSN) {
-	s.lastTrim = at
+	s.trims = append(s.trims, trimmed{newStart, at})
 	if err := s.applyTrim(newStart); err != nil {
 		s.fail(err)
 		return
@@ -86,11 +86,21 @@ func (s *Shard) appliedTrim(newStart, at ident.LSN) {
 	})
 }
 
+// trimmed is an applied Trim whose index files are still there.
+type trimmed struct {
+	start ident.LSN // the log's new start
+	at    ident.LSN // of the Trim entry
+}
+
 // dropIndexes removes the index files of retired segments, once no kept
 // checkpoint lies before the Trim: replaying that needs them.
 func (s *Shard) dropIndexes() {
-	start := s.commitlog.Start()
-	if len(s.checkpoints) == 0 || s.checkpoints[0] < s.lastTrim {
+	var start ident.LSN
+	for len(s.trims) > 0 && len(s.checkpoints) > 0 && s.trims[0].at < s.checkpoints[0] {
+		start = s.trims[0].start
+		s.trims = s.trims[1:]
+	}
+	if start == 0 {
 		return
 	}
 	s.keys.Retire(start)

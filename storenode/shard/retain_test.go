@@ -60,7 +60,7 @@ func logFiles(t *testing.T, d *disk.Memory) (n int) {
 
 func TestRetentionByBytes(t *testing.T) {
 	d := disk.NewMemory()
-	at := setting{disk: d, dir: "s", segmentBytes: 64 << 10, tune: func(o *Options) { o.RetentionBytes = 256 << 10 }}
+	at := setting{disk: d, dir: "s", segmentBytes: 64 << 10, tune: func(o *Options) { o.RetentionBytes, o.RetentionMS = 256<<10, 1<<50 }}
 	l := beginOn(t, at)
 	l.bulk(0, 100)
 	l.until(61_000, func() bool { return l.minimum() > 40 })
@@ -75,8 +75,12 @@ func TestRetentionByBytes(t *testing.T) {
 	if after := l.minimum(); after != before {
 		t.Fatalf("the minimum was %d, after a restart it is %d", before, after)
 	}
-	l.bulk(100, 40) // more seals: no kept checkpoint needs the retired indexes
-	l.until(61_000, func() bool { return logFiles(t, d) < 10 })
+	next := 100
+	l.until(61_000, func() bool { // more seals: no kept checkpoint needs the retired indexes
+		l.bulk(next, 8)
+		next += 8
+		return next > 200 && logFiles(t, d) < 12
+	})
 }
 
 func TestRetentionByAgeWaitsAfterAStart(t *testing.T) {

@@ -95,7 +95,11 @@ func (s *Shard) put(typ record.Type, waits waiter, body []byte) {
 }
 
 // room is what the segment at the tail still takes, the Seal aside.
-func (s *Shard) room() int64 { return s.tail.room }
+// On a full disk only what is prepared counts, so that sealing lets the log go on
+// in its spare.
+func (s *Shard) room() int64 {
+	return min(s.tail.room, int64(s.commitlog.Limit(s.tail.segment))-int64(s.tail.end)) //nolint:gosec // positions in a log
+}
 
 // segmentTooOld keeps the times in one segment within what slots can hold, and
 // lets quiet shards retire old segments.

@@ -132,7 +132,7 @@ type Shard struct {
 	renewedMS     int64
 	startedMS     int64
 	trimming      ident.LSN // newest Trim that was logged
-	lastTrim      ident.LSN // newest Trim entry that was applied
+	trims         []trimmed
 	burying       int
 	ticked        ticks
 	timer         *time.Timer
