@@ -64,7 +64,7 @@ type pooled struct {
 // an empty one. It refuses headers of another cluster or shard, or of a newer
 // format (fault.Incompatible). A header that cannot be read is not judged here:
 // Recover tells a torn one from a corrupt one. Nothing but Close, Start,
-// Segments, Recover and AcceptLoss may be called before Recover succeeded.
+// Segments, Scan, Recover and AcceptLoss may be called before Recover succeeded.
 func Open(o Options) (*Log, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
@@ -274,17 +274,22 @@ func (l *Log) Tail() Tail {
 	return l.tail.clone()
 }
 
-// Segments describes the segments, oldest first.
+// Segments describes the segments, oldest first. Before Recover the newest one
+// ends where it begins.
 func (l *Log) Segments() []Segment {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	list, end := *l.segs.Load(), l.End()
+	list := *l.segs.Load()
+	end := max(l.End(), list[len(list)-1].base)
 	out := make([]Segment, len(list))
 	for i, s := range list {
 		last := i == len(list)-1
 		out[i] = Segment{
-			Base: s.base, End: max(s.base, list.limit(i, end)), FirstTimeMS: s.firstTimeMS.Load(),
+			Base: s.base, End: list.limit(i, end), FirstTimeMS: s.firstTimeMS.Load(),
 			Sealed: !last || l.sealed, Bytes: HeaderBytes + s.prepared,
+		}
+		if !last {
+			out[i].LastCRC = list[i+1].tail.CRC
 		}
 	}
 	return out

@@ -139,7 +139,8 @@ type Segment struct {
 	End         ident.LSN // of its entries
 	FirstTimeMS int64     // log time of its first entry, 0 if it has none
 	Sealed      bool
-	Bytes       int64 // size of its file
+	LastCRC     uint32 // of its last entry, its Seal, if another segment follows
+	Bytes       int64  // size of its file
 }
 
 // Tail is the state of the log's chain behind its last entry: what one must

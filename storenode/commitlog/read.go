@@ -90,16 +90,19 @@ func (l *Log) fetch(b []byte, lsn ident.LSN) (int, error) {
 }
 
 // Scan calls visit for every entry in [from, to), in order, with large reads
-// that bypass the ring; to = 0 means End as it is now. from must be an entry
-// boundary. The entry is valid during the call; an error of visit ends the scan
+// that bypass the ring; to = 0 means End as it is now, and must be given before
+// Recover. from must be an entry boundary. The entry is valid during the call; an error of visit ends the scan
 // with that error. All checks of Recover are made; damage is a *CorruptionError
 // of kind fault.Corrupt, a range that is not there fault.NotFound.
 func (l *Log) Scan(ctx context.Context, from, to ident.LSN, visit func(*record.Entry) error) error {
 	if to == 0 {
 		to = l.End()
 	}
+	l.mu.Lock()
+	beyond := l.recovered && to > l.End()
+	l.mu.Unlock()
 	list := *l.segs.Load()
-	if from < l.Start() || to > l.End() || list.find(from) < 0 {
+	if from < l.Start() || beyond || list.find(from) < 0 {
 		return fault.Errorf("commitlog.Scan", fault.NotFound, "[%d, %d) is not in [%d, %d)", from, to, l.Start(), l.End())
 	}
 	w := newWalker(list, from, to)

@@ -21,7 +21,7 @@ import (
 // recover brings views and sequencer to the end of the log: the newest
 // checkpoint, then every entry behind it. Nothing else runs meanwhile.
 func (s *Shard) recover(ctx context.Context) error {
-	from, err := s.restore()
+	from, err := s.restore(ctx)
 	if err != nil {
 		return err
 	}
@@ -90,28 +90,46 @@ func (s *Shard) replay(e *record.Entry) error {
 	return nil
 }
 
-// restore opens the newest checkpoint and the index files below it, and returns
-// where the replay begins. Derived files that are missing or damaged are made
-// again from the log; that they are is never a reason to delete anything.
-func (s *Shard) restore() (from ident.LSN, err error) {
+// restore brings the views to the newest checkpoint that can be used, opens the
+// index files below it, and returns where the replay begins. Derived files that
+// are missing or damaged are made again from the log; that they are is never a
+// reason to delete anything, and one that cannot be read, or is another shard's
+// or a newer format's, is not taken for missing.
+func (s *Shard) restore(ctx context.Context) (from ident.LSN, err error) {
 	s.checkpoints, err = view.Checkpoints(s.o.FS, s.o.Dir)
 	if err != nil {
 		return 0, err
 	}
-	c, err := view.NewestCheckpoint(s.o.FS, s.o.Dir, s.o.ClusterHash, s.o.ID, math.MaxUint64)
-	switch {
-	case fault.Is(err, fault.NotFound), fault.Is(err, fault.Corrupt):
-		return s.fromTheStart(err)
-	case err != nil:
-		return 0, err
+	var why error
+	for limit := ident.LSN(math.MaxUint64); ; {
+		c, err := view.NewestCheckpoint(s.o.FS, s.o.Dir, s.o.ClusterHash, s.o.ID, limit)
+		if err == nil {
+			err = s.restoreFrom(ctx, c)
+		}
+		switch {
+		case err == nil:
+			return c.LSN, nil
+		case !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.Corrupt):
+			return 0, err
+		}
+		why = errors.Join(why, err)
+		s.forget()
+		if c == nil {
+			return s.fromTheStart(why)
+		}
+		s.logger.Warn("a checkpoint cannot be used", "lsn", c.LSN, "reason", err)
+		limit = c.LSN - 1
 	}
-	if err := s.restoreFrom(c); err != nil {
-		return s.fromTheStart(err)
-	}
-	return c.LSN, nil
 }
 
-func (s *Shard) restoreFrom(c *view.Checkpoint) (err error) {
+// forget drops what a checkpoint that could not be used has left.
+func (s *Shard) forget() {
+	s.archive.Close()
+	s.keys.Close()
+	s.views, s.archive, s.keys = newViews(), &queue.Archive{}, &keyindex.Archive{}
+}
+
+func (s *Shard) restoreFrom(ctx context.Context, c *view.Checkpoint) (err error) {
 	defer func() { err = errors.Join(err, c.Close()) }()
 	for _, v := range s.views.sections() {
 		if err := c.Restore(v.kind, v.view); err != nil {
@@ -126,33 +144,128 @@ func (s *Shard) restoreFrom(c *view.Checkpoint) (err error) {
 			return err
 		}
 	}
+	return s.openIndexes(ctx)
+}
+
+// openIndexes opens the index files of all sealed segments below the checkpoint,
+// and of the retired ones that a replayed Trim may ask for. What is missing or
+// damaged is made again.
+func (s *Shard) openIndexes(ctx context.Context) error {
 	bases, err := index.List(s.o.FS, s.o.Dir)
 	if err != nil {
 		return err
 	}
+	start, active := s.commitlog.Start(), s.views.queues.ActiveBase()
 	for _, base := range bases {
-		if base < s.views.queues.ActiveBase() {
-			if err := s.openIndex(base, false); err != nil {
+		if base >= start {
+			break
+		}
+		if err := s.openRetired(base); err != nil {
+			return err
+		}
+	}
+	below, err := s.sealedBelow(active)
+	if err != nil {
+		return err
+	}
+	var gap []commitlog.Segment
+	for _, g := range below {
+		err := s.addIndex(g)
+		switch {
+		case err == nil:
+			if err := s.remake(ctx, gap); err != nil {
 				return err
 			}
+			gap = gap[:0]
+		case fault.Is(err, fault.NotFound), fault.Is(err, fault.Corrupt):
+			s.logger.Warn("an index file is made again from the log", "base", g.Base, "reason", err)
+			gap = append(gap, g)
+		default:
+			return err
 		}
 	}
-	return s.gapless()
+	return s.remake(ctx, gap)
 }
 
-// gapless reports a sealed segment below the checkpoint that has no index.
-func (s *Shard) gapless() error {
-	next := s.commitlog.Start()
-	for _, src := range s.archive.Sources() {
-		if g := src.Segment(); g.End > next {
-			if g.Base > next {
-				break
-			}
-			next = g.End
+// sealedBelow returns the segments of the log that end at or below active, where
+// the checkpoint's active segment begins.
+func (s *Shard) sealedBelow(active ident.LSN) (below []commitlog.Segment, err error) {
+	end := s.commitlog.Start()
+	for _, g := range s.commitlog.Segments() {
+		if g.Base >= active {
+			break
+		}
+		if !g.Sealed && s.views.applied.End() == active { // the next one was not begun
+			g.End, g.LastCRC = active, s.views.applied.CRC
+		}
+		below, end = append(below, g), g.End
+	}
+	if end < active {
+		return nil, fault.Errorf("open index files", fault.Corrupt, "the checkpoint lies behind the log, which ends a segment at LSN %d", end)
+	}
+	return below, nil
+}
+
+// openRetired opens the index of a segment that the log has given back. If it is
+// damaged, a Trim that needs it will say so.
+func (s *Shard) openRetired(base ident.LSN) error {
+	f, err := index.Open(s.o.FS, s.o.Dir, base)
+	if fault.Is(err, fault.Corrupt) {
+		s.logger.Warn("the index file of a retired segment is damaged", "base", base, "reason", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if h := f.Head(); h.Cluster != s.o.ClusterHash || h.Shard != s.o.ID {
+		return errors.Join(f.Check(index.Head{Cluster: s.o.ClusterHash, Shard: s.o.ID}), f.Close())
+	}
+	s.archive.Add(f.Queues())
+	s.keys.Add(f.Keys())
+	return nil
+}
+
+// addIndex opens the index of a segment that the log has.
+func (s *Shard) addIndex(g commitlog.Segment) error {
+	f, err := index.Open(s.o.FS, s.o.Dir, g.Base)
+	if err != nil {
+		return err
+	}
+	want := index.Head{Cluster: s.o.ClusterHash, Shard: s.o.ID, Base: g.Base, End: g.End, LastCRC: g.LastCRC}
+	if err := f.Check(want); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	s.archive.Add(f.Queues())
+	s.keys.Add(f.Keys())
+	return nil
+}
+
+// remake makes the index files of sealed segments in a row again from the log.
+func (s *Shard) remake(ctx context.Context, gap []commitlog.Segment) error {
+	if len(gap) == 0 {
+		return nil
+	}
+	g := index.Gap{
+		Base: gap[0].Base, End: gap[len(gap)-1].End, From: gap[0].Base,
+		Queues: s.views.queues, Archive: s.archive, Scan: s.commitlog.Scan,
+	}
+	for _, before := range s.commitlog.Segments() {
+		if before.End == g.Base {
+			g.From = before.Base
 		}
 	}
-	if next < s.views.queues.ActiveBase() {
-		return fault.Errorf("open index files", fault.NotFound, "the segment at LSN %d has none", next)
+	made, err := index.Remake(ctx, g)
+	if err != nil {
+		return err
+	}
+	for _, r := range made {
+		h := index.Head{Cluster: s.o.ClusterHash, Shard: s.o.ID, Base: r.Base, End: r.End, LastCRC: r.LastCRC}
+		if err := index.Write(s.o.FS, s.o.Dir, h, r.Queues, r.Keys); err != nil {
+			return err
+		}
+		if err := s.addIndex(commitlog.Segment{Base: r.Base, End: r.End, LastCRC: r.LastCRC}); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -162,11 +275,10 @@ func (s *Shard) fromTheStart(why error) (ident.LSN, error) {
 	start := s.commitlog.Start()
 	if start != commitlog.FirstLSN {
 		return 0, fault.Errorf("recover views", fault.Corrupt,
-			"neither checkpoint nor index files can be used, and the log starts at LSN %d, not at its beginning: %w", start, why)
+			"no checkpoint with its index files can be used, and the log starts at LSN %d, not at its beginning: %w", start, why)
 	}
-	if s.commitlog.End() > start {
+	if len(s.checkpoints) > 0 || s.commitlog.Segments()[0].Sealed {
 		s.logger.Warn("rebuilding all views from the log", "reason", why)
 	}
-	s.views, s.archive, s.keys = newViews(), &queue.Archive{}, &keyindex.Archive{}
 	return start, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/mansiomq/mansio/storenode/record"
 	"github.com/mansiomq/mansio/storenode/replica"
 	"github.com/mansiomq/mansio/storenode/view"
+	"github.com/mansiomq/mansio/storenode/view/queue"
 )
 
 // retireAfterMS is how long after its start a single replica believes no clock
@@ -52,13 +53,15 @@ func (s *Shard) spare(end ident.LSN) bool {
 }
 
 // applyTrim raises the minimums of all queues that had messages in the retired
-// segments. Their directories are derived from the log, so every replica, and
-// every replay, does the same.
+// segments, to the first offset behind them. That is derived from the log, so
+// every replica, and every replay, does the same.
 func (s *Shard) applyTrim(newStart ident.LSN) error {
+	var end ident.LSN
 	for _, src := range s.archive.Sources() {
 		if src.Segment().End > newStart {
 			break
 		}
+		end = src.Segment().End
 		for span, err := range src.Directory() {
 			if err != nil {
 				return err
@@ -66,7 +69,42 @@ func (s *Shard) applyTrim(newStart ident.LSN) error {
 			s.views.trimmed(span)
 		}
 	}
+	if end != newStart {
+		return s.applyTrimUnlisted(newStart)
+	}
 	return nil
+}
+
+// applyTrimUnlisted does the same when the index files of retired segments were
+// lost: it asks the segments that stay where each queue goes on.
+func (s *Shard) applyTrimUnlisted(newStart ident.LSN) error {
+	var raised []queue.Span
+	for t, q := range s.views.queues.All() {
+		first, err := s.firstBehind(newStart, t, q.Queue)
+		if err != nil {
+			return err
+		}
+		if first > q.Min {
+			raised = append(raised, queue.Span{Topic: t, Queue: q.Queue, Base: q.Min, Count: uint32(first - q.Min)}) //nolint:gosec // of one segment
+		}
+	}
+	for _, span := range raised {
+		s.views.trimmed(span)
+	}
+	return nil
+}
+
+// firstBehind is the queue's first offset in the segments from an LSN on.
+func (s *Shard) firstBehind(from ident.LSN, t ident.Topic, q ident.Queue) (ident.Offset, error) {
+	for _, src := range s.archive.Sources() {
+		if src.Segment().Base < from {
+			continue
+		}
+		if span, ok, err := src.Find(t, q); ok || err != nil {
+			return span.Base, err
+		}
+	}
+	return s.views.queues.ActiveFirst(t, q), nil
 }
 
 // appliedTrim gives the retired segments back.

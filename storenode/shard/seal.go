@@ -62,24 +62,13 @@ func (s *Shard) writeIndex(r sealedRuns) error {
 	if err := index.Write(s.o.FS, s.o.Dir, r.head, r.queues, r.keys); err != nil {
 		return err
 	}
-	return s.openIndex(r.head.Base, true)
-}
-
-// openIndex puts an index file's readers into the archives.
-func (s *Shard) openIndex(base ident.LSN, replace bool) error {
-	f, err := index.Open(s.o.FS, s.o.Dir, base)
+	f, err := index.Open(s.o.FS, s.o.Dir, r.head.Base)
 	if err != nil {
 		return err
 	}
-	if h := f.Head(); h.Cluster != s.o.ClusterHash || h.Shard != s.o.ID {
-		return errors.Join(f.Check(index.Head{Cluster: s.o.ClusterHash, Shard: s.o.ID}), f.Close())
+	if _, ok := s.archive.Replace(f.Queues()); !ok {
+		return f.Close() // retired meanwhile
 	}
-	if !replace {
-		s.archive.Add(f.Queues())
-		s.keys.Add(f.Keys())
-		return nil
-	}
-	s.archive.Replace(f.Queues())
 	s.keys.Replace(f.Keys())
 	return nil
 }
