@@ -86,7 +86,8 @@ func (n *Node) attend(parent context.Context, c grpc.ClientConnInterface) error 
 			return err
 		case <-parent.Done():
 			cancel()
-			return errors.Join(parent.Err(), ignore(<-heard))
+			<-heard // it says only that the stream was cut here
+			return parent.Err()
 		}
 	}
 }
@@ -153,6 +154,3 @@ func (n *Node) reportNow() *controlv1.NodeReport {
 	}
 	return r
 }
-
-// ignore is for an error that says only what the caller did.
-func ignore(error) error { return nil }

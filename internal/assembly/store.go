@@ -62,9 +62,15 @@ func (p *process) addStoreNode(ctx context.Context) error {
 		return err
 	}
 	p.group.AddFunc("store node", node.Run)
-	server := rpc.NewServer(p.serverOptions())
-	node.Register(server)
 	wire := storewire.NewServer(node, p.logger)
+	options := p.serverOptions()
+	options.Drain = func(ctx context.Context) {
+		if err := wire.Drain(ctx); err != nil {
+			p.logger.Warn("proxies did not end their streams in time", "error", err)
+		}
+	}
+	server := rpc.NewServer(options)
+	node.Register(server)
 	wire.Register(server)
 	p.serve("store server", server, listeners...)
 	p.peers.local, p.peers.localAt = node, address

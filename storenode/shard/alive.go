@@ -49,7 +49,7 @@ func (s *Shard) alive(r *storeapi.Alive) {
 
 // renewDue logs the signs of life that came since the last time.
 func (s *Shard) renewDue(monoMS int64) {
-	if len(s.signs) == 0 || monoMS-s.renewedMS < renewEveryMS {
+	if len(s.signs) == 0 || monoMS-s.renewedMS < renewEveryMS || !s.innerRoom(len(s.signs)*renewedBytes) {
 		return
 	}
 	s.renewedMS = monoMS

@@ -37,12 +37,14 @@ type deadLetter struct {
 
 var errTooLarge = errors.New("the copy is larger than a segment")
 
+var errNoRoom = fault.E("bury", fault.DiskFull, errors.New("no room on the disk"))
+
 var errNoGrave = errors.New("the group has no dead-letter topic")
 
 // sweepExhausted dead-letters what has been delivered too often, whether or not
 // anybody polls.
 func (s *Shard) sweepExhausted() {
-	if s.burying >= buryingMax {
+	if s.burying >= buryingMax || !s.innerRoom(0) {
 		return
 	}
 	s.exhausted = s.selector.Exhausted(s.exhausted[:0], s.tail.timeMS, buryingMax-s.burying)
@@ -109,9 +111,12 @@ func rankOf(t *controlv1.Topic, shard ident.Shard) ident.Queue {
 func (s *Shard) buryFailed(d deadLetter, w waiter, err error) {
 	s.burying--
 	if w.op != nil {
-		code := storeapi.InvalidHandle
-		if !fault.Is(err, fault.NotFound) {
-			code = storeapi.Internal
+		code := storeapi.Internal
+		switch {
+		case fault.Is(err, fault.NotFound):
+			code = storeapi.InvalidHandle
+		case fault.Is(err, fault.DiskFull):
+			code = storeapi.DiskFull
 		}
 		s.settled(w, code)
 		return
@@ -124,13 +129,19 @@ func (s *Shard) buryFailed(d deadLetter, w waiter, err error) {
 
 func (s *Shard) putDeadLetter(d deadLetter, w waiter, payload message.Payload, term ident.Term) {
 	s.burying--
-	if !s.leads() || term != s.tail.term {
+	if !s.leads() || term != s.tail.term || s.ending() {
 		s.settled(w, storeapi.Unknown)
 		return
 	}
-	if int64(record.Padded(record.HeaderSize+deadLetterHead+len(payload))) > s.entryBytesMax() {
+	size := record.Padded(record.HeaderSize + deadLetterHead + len(payload))
+	switch {
+	case int64(size) > s.entryBytesMax():
 		s.burying++
 		s.buryFailed(d, w, errTooLarge) // it fits in no segment of the size that is configured now
+		return
+	case !s.innerRoom(size):
+		s.burying++
+		s.buryFailed(d, w, errNoRoom)
 		return
 	}
 	if _, known := s.told[configKey{record.ConfigTopic, uint64(payload.Topic())}]; !known {

@@ -19,7 +19,7 @@ func (s *Shard) beginTerm(term ident.Term, inSync []record.ReplicaID) {
 	body := record.TermStart{InSync: inSync, PrevEnd: s.tail.end}
 	s.scratch = body.Append(s.scratch[:0])
 	s.put(record.TypeTermStart, waiter{}, s.scratch)
-	s.logger.Info("leads after the barrier", "term", term, "role", s.machine.Role().String(), "log_end", s.tail.end)
+	s.logger.Info("begins a term", "term", term, "role", s.machine.Role().String(), "log_end", s.tail.end)
 }
 
 // lead begins to serve: the barrier has been applied.
@@ -57,6 +57,14 @@ func (s *Shard) fail(cause error) {
 	s.stepDown()
 	s.abandon(s.syncing)
 	s.abandon(s.filling)
+	s.unsettled()
+	s.filling.reset()
+	s.answerFences()
+}
+
+// unsettled tells all that waits for settlements and grants which will not be
+// applied any more that the outcome is unknown.
+func (s *Shard) unsettled() {
 	for _, waits := range s.settling {
 		for _, w := range waits {
 			s.settled(w, storeapi.Unknown)
@@ -71,8 +79,6 @@ func (s *Shard) fail(cause error) {
 		}
 	}
 	s.settling, s.granting = nil, nil
-	s.filling.reset()
-	s.answerFences()
 }
 
 // abandon tells the waiters of a batch's entries that the outcome is unknown.
@@ -83,14 +89,19 @@ func (s *Shard) abandon(b *batch) {
 	for i := range b.entries {
 		w := b.entries[i].waits
 		b.entries[i].waits = waiter{}
-		switch {
-		case w.op == nil:
-		case w.op.append != nil:
-			w.op.append.Entries[w.index].Code = storeapi.Unknown
-			w.op.done(s.machine.Term())
-		default:
-			s.settled(w, storeapi.Unknown)
-		}
+		s.giveUp(w)
+	}
+}
+
+// giveUp tells who waits for an entry that the outcome is unknown.
+func (s *Shard) giveUp(w waiter) {
+	switch {
+	case w.op == nil:
+	case w.op.append != nil:
+		w.op.append.Entries[w.index].Code = storeapi.Unknown
+		w.op.done(s.machine.Term())
+	default:
+		s.settled(w, storeapi.Unknown)
 	}
 }
 
@@ -98,6 +109,7 @@ func (s *Shard) abandon(b *batch) {
 func (s *Shard) applyOne(e *record.Entry, w waiter) {
 	if err := s.views.apply(e, &s.out); err != nil {
 		s.fail(err)
+		s.giveUp(w)
 		return
 	}
 	out := &s.out

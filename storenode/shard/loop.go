@@ -4,6 +4,7 @@ package shard
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/mansiomq/mansio/internal/fault"
@@ -59,6 +60,10 @@ func (s *Shard) own(ctx context.Context) error {
 func (s *Shard) landed(r round) {
 	switch {
 	case s.failed():
+		s.syncing = nil
+	case errors.Is(r.err, errStopped):
+		s.abandon(s.syncing)
+		s.syncing, s.cutShort = nil, true
 	case r.err != nil:
 		s.fail(r.err)
 		s.syncing = nil
@@ -80,7 +85,7 @@ func (s *Shard) serve(spare []*storeapi.Op) []*storeapi.Op {
 
 // send hands the filling batch to the writer if it is free.
 func (s *Shard) send() {
-	if s.syncing != nil || s.filling.empty() || s.failed() {
+	if s.syncing != nil || s.filling.empty() || s.failed() || s.cutShort {
 		return
 	}
 	s.closeSettle()
@@ -117,8 +122,8 @@ func (s *Shard) writeBatch(ctx context.Context, b *batch) error {
 				return err
 			}
 			s.logger.Warn("the disk is full: waiting for space", "error", err)
-			if err := pause(ctx, spaceAgain); err != nil {
-				return err
+			if !s.pause(ctx, spaceAgain) {
+				return errStopped
 			}
 		}
 	}
@@ -129,15 +134,17 @@ func (s *Shard) writeBatch(ctx context.Context, b *batch) error {
 // clients wait, and are told when their deadlines pass.
 const spaceAgain = time.Second
 
-func pause(ctx context.Context, d time.Duration) error {
+// pause waits; false when the shard stops meanwhile.
+func (s *Shard) pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
-		return nil
+		return true
+	case <-s.stopping:
 	case <-ctx.Done():
-		return ctx.Err()
 	}
+	return false
 }
 
 // commit applies a batch that is durable: with one replica that is committed.
@@ -146,8 +153,11 @@ func (s *Shard) commit(b *batch) {
 	for i := range b.entries {
 		e := b.entry(i)
 		s.commitEnd = e.End()
-		s.applyOne(&e, b.entries[i].waits)
+		w := b.entries[i].waits
+		b.entries[i].waits = waiter{}
+		s.applyOne(&e, w)
 		if s.failed() {
+			s.abandon(b)
 			return
 		}
 	}
@@ -160,8 +170,11 @@ func (s *Shard) commit(b *batch) {
 	s.answerFences()
 }
 
-// look reads the machine's clocks: once for each event, whatever it brings.
+// look reads the machine's clocks and the disk's state: once for each event,
+// whatever it brings.
 func (s *Shard) look() {
+	s.spaceEnd = s.commitlog.End()
+	s.space = s.commitlog.Space()
 	s.reading = s.o.Clock()
 	if s.clock != nil {
 		s.tail.timeMS = max(s.clock.Now(s.reading), s.tail.timeMS)
@@ -186,8 +199,12 @@ func (s *Shard) call(ctx context.Context, f func()) bool {
 	}
 }
 
-// later runs f on the owner goroutine, from a goroutine of the shard's own.
-func (s *Shard) later(f func()) {
+// later runs f on the owner goroutine, from a goroutine of the shard's own: as
+// long as one of those lives, somebody takes calls.
+func (s *Shard) later(f func()) { s.calls <- f }
+
+// ask runs f on the owner goroutine, unless the shard has stopped.
+func (s *Shard) ask(f func()) {
 	select {
 	case s.calls <- f:
 	case <-s.stopped:

@@ -129,7 +129,8 @@ func (s *Shard) checkpointed(lsn ident.LSN) {
 }
 
 // chore has f run after all earlier chores, beside the owner. When the disk has
-// no space it is tried again; any other error fails the replica.
+// no space it is tried again until the shard stops: recovery does what was left
+// undone. Any other error fails the replica.
 func (s *Shard) chore(f func() error) {
 	s.chores.put(func() {
 		again := time.NewTimer(choreAgain)
@@ -147,7 +148,7 @@ func (s *Shard) chore(f func() error) {
 			again.Reset(choreAgain)
 			select {
 			case <-again.C:
-			case <-s.stopped:
+			case <-s.stopping:
 				return
 			}
 		}

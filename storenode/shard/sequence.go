@@ -125,7 +125,7 @@ func (s *Shard) seal() {
 
 // sequenceAppend stores messages.
 func (s *Shard) sequenceAppend(op *storeapi.Op, r *storeapi.Append) {
-	if space := s.commitlog.Space(); space.Low || space.Full {
+	if s.space.Low || s.space.Full {
 		reply(op, storeapi.DiskFull, s.tail.term, nil)
 		return
 	}

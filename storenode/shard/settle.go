@@ -32,6 +32,10 @@ func (s *Shard) sequenceSettle(op *storeapi.Op, r *storeapi.Settle) {
 		reply(op, storeapi.OK, s.tail.term, p.settle)
 		return
 	}
+	if !s.innerRoom(p.left * settledBytes) {
+		reply(op, storeapi.DiskFull, s.tail.term, nil)
+		return
+	}
 	for i := range r.Items {
 		it := &r.Items[i]
 		item := record.SettleItem{

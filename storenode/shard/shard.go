@@ -106,7 +106,8 @@ type Shard struct {
 	written     chan round
 	reads       *workQueue
 	chores      *workQueue
-	stopped     chan struct{}
+	stopping    chan struct{}   // closed when nothing new is taken any more
+	stopped     chan struct{}   // closed when the owner has ended
 	life        context.Context //nolint:containedctx // a lifecycle's own: that of the goroutines beside the owner
 	public      atomic.Pointer[Status]
 
@@ -119,6 +120,9 @@ type Shard struct {
 	clock         *clock.Clock  // while leading
 	reading       clock.Reading // of the machine's clocks, for the event at hand
 	tail          tail
+	space         commitlog.Space // as of the event at hand
+	spaceEnd      ident.LSN       // what the log held then
+	cutShort      bool            // a batch was given up: the log is not where the sequencer was
 	commitEnd     ident.LSN
 	restoreEpoch  uint64
 	told          map[configKey]toldConfig
@@ -189,7 +193,7 @@ func Open(o Options) (*Shard, error) {
 		o: o, logger: o.Logger.With("shard", o.ID), meta: memory, incarnation: meta.Incarnation,
 		archive: &queue.Archive{}, keys: &keyindex.Archive{}, inbox: newInbox(),
 		calls: make(chan func(), 64), toWrite: make(chan *batch, 1), written: make(chan round, 1),
-		reads: newWorkQueue(), chores: newWorkQueue(), stopped: make(chan struct{}),
+		reads: newWorkQueue(), chores: newWorkQueue(), stopping: make(chan struct{}), stopped: make(chan struct{}),
 		machine: replica.NewMachine(meta.Term, o.Instance), views: newViews(), parking: newParking(),
 		told: map[configKey]toldConfig{}, starts: map[delivery.Key]struct{}{}, signs: map[memberID]struct{}{},
 		filling: &batch{}, spareBatch: &batch{},
@@ -237,10 +241,32 @@ func (s *Shard) Run(ctx context.Context) error {
 	cancel()
 	s.reads.close()
 	s.chores.close()
-	err = errors.Join(err, g.Wait())
+	err = errors.Join(err, s.finish(&g))
 	s.archive.Close()
 	s.keys.Close()
 	return errors.Join(err, s.commitlog.Close())
+}
+
+// finish waits for the goroutines beside the owner and takes what they still
+// have to say: after it every operation has been completed.
+func (s *Shard) finish(g *errgroup.Group) error {
+	ended := make(chan error, 1)
+	go func() { ended <- g.Wait() }()
+	for {
+		select {
+		case f := <-s.calls:
+			f()
+		case err := <-ended:
+			for {
+				select {
+				case f := <-s.calls:
+					f()
+				default:
+					return err
+				}
+			}
+		}
+	}
 }
 
 // Submit hands operations over; see package storeapi.
@@ -364,7 +390,7 @@ func FailedStatus(id ident.Shard, why string) Status {
 // Forget logs that a topic or group was deleted, if this log names it. The
 // node's metadata calls it for every deletion, and for every shard.
 func (s *Shard) Forget(kind record.ConfigKind, id uint64, revision int64) {
-	s.later(func() {
+	s.ask(func() {
 		told, known := s.told[configKey{kind, id}]
 		if !known || told.deleted || !s.leads() {
 			return
@@ -376,7 +402,7 @@ func (s *Shard) Forget(kind record.ConfigKind, id uint64, revision int64) {
 // ForgetMissing logs the deletion of every topic and group that this log names
 // and that no longer exists: it was deleted while nobody led here.
 func (s *Shard) ForgetMissing(exists func(record.ConfigKind, uint64) bool, revision int64) {
-	s.later(func() {
+	s.ask(func() {
 		if !s.leads() {
 			return
 		}

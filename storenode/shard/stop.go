@@ -3,6 +3,9 @@
 package shard
 
 import (
+	"errors"
+	"syscall"
+
 	"github.com/mansiomq/mansio/internal/storeapi"
 	"github.com/mansiomq/mansio/storenode/replica"
 	"github.com/mansiomq/mansio/storenode/view"
@@ -11,6 +14,7 @@ import (
 // stop ends the owner in good order: nothing new is taken, what is under way is
 // finished, then all views go into a checkpoint and the stop is marked clean.
 func (s *Shard) stop() error {
+	close(s.stopping)
 	for _, op := range s.inbox.close() {
 		reply(op, storeapi.Unavailable, s.machine.Term(), nil)
 	}
@@ -28,8 +32,13 @@ func (s *Shard) stop() error {
 		}
 	}
 	defer close(s.stopped)
-	if s.failed() {
-		return nil
+	if s.cutShort {
+		s.abandon(s.filling)
+		s.unsettled()
+		s.logger.Warn("stopped with operations that found no room on the disk; their outcome is unknown")
+	}
+	if s.failed() || s.cutShort {
+		return nil // recovery finds where the log ends
 	}
 	sections, err := s.capture()
 	if err != nil {
@@ -47,9 +56,24 @@ func (s *Shard) stop() error {
 	for {
 		select {
 		case err := <-done:
+			if errors.Is(err, syscall.ENOSPC) {
+				s.logger.Warn("no space for a checkpoint: the next start replays more", "error", err)
+				return nil
+			}
 			return err
 		case f := <-s.calls:
 			f()
 		}
+	}
+}
+
+// ending reports whether the stop has begun: what is sequenced from then on
+// might not be written any more.
+func (s *Shard) ending() bool {
+	select {
+	case <-s.stopping:
+		return true
+	default:
+		return false
 	}
 }

@@ -39,6 +39,10 @@ func (s *Shard) sequenceTake(op *storeapi.Op, r *storeapi.Take) {
 		reply(op, storeapi.None, s.tail.term, nil)
 		return
 	}
+	if !s.innerRoom(min(r.Max, takeMax) * takenBytes) {
+		reply(op, storeapi.DiskFull, s.tail.term, nil)
+		return
+	}
 	s.tellStart(r.Group, r.Topic)
 	now := s.tail.timeMS
 	key := delivery.Key{Group: r.Group, Topic: r.Topic}

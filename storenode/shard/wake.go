@@ -110,6 +110,9 @@ func (s *Shard) scanOn() {
 
 // skip logs that offsets which no subscription wants are done.
 func (s *Shard) skip(key delivery.Key, f delivery.Filter) {
+	if !s.innerRoom(0) {
+		return
+	}
 	sel := s.selector.Select(s.selectRequest(key, f, 0))
 	if sel.Empty() {
 		return
