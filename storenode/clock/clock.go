@@ -27,6 +27,7 @@ type Clock struct {
 	credit   int64 // elapsed milliseconds not used for slewing yet
 	distance int64 // wall − mono that is being observed
 	sinceMS  int64 // mono time since which distance has held within OffMS
+	stepMS   int64 // steps that nobody has asked for yet
 }
 
 // Start begins a term. last is the log time of the newest entry, 0 for an empty
@@ -49,7 +50,7 @@ func (c *Clock) Now(r Reading) int64 {
 	}
 	off := r.Wall - c.logMS
 	if off > OffMS && r.Mono-c.sinceMS >= stableMS {
-		c.logMS = r.Wall
+		c.logMS, c.stepMS = r.Wall, c.stepMS+off
 		return c.logMS
 	}
 	c.credit = min(c.credit+elapsed, slewShare*OffMS)
@@ -59,6 +60,14 @@ func (c *Clock) Now(r Reading) int64 {
 	// behind an answer that was given.
 	c.logMS = max(c.logMS+pull, c.logMS-elapsed)
 	return c.logMS
+}
+
+// Step returns by how much Now has stepped since the last call. Time that was not
+// lived through must end no lease: whoever leads moves all dues by it.
+func (c *Clock) Step() int64 {
+	step := c.stepMS
+	c.stepMS = 0
+	return step
 }
 
 // Off is how far the wall of the reading is ahead of log time; negative: behind.

@@ -34,8 +34,18 @@ func TestForwardStepWaitsForAMinuteOfStability(t *testing.T) {
 	if got := c.Now(Reading{Mono: 60_999, Wall: 2*day + 59_999}); got > day+80_000 {
 		t.Fatalf("leapt to %d a millisecond too early", got)
 	}
+	before := c.logMS
+	if got := c.Step(); got != 0 {
+		t.Fatalf("told of a step of %d ms before there was one", got)
+	}
 	if got := c.Now(Reading{Mono: 61_000, Wall: 2*day + 60_000}); got != 2*day+60_000 {
 		t.Fatalf("a stable wall is taken: got %d", got)
+	}
+	if got, want := c.Step(), c.logMS-before-1; got != want { // a millisecond has passed
+		t.Fatalf("told of a step of %d ms, it was %d", got, want)
+	}
+	if got := c.Step(); got != 0 {
+		t.Fatalf("told of a step twice: %d", got)
 	}
 }
 

@@ -14,6 +14,8 @@
 //     but a wall more than ten minutes ahead of the last log time has to prove
 //     itself first like any other step. An empty log believes the wall.
 //
+// A step passes no time: Step tells of it, so that leases can be moved along.
+//
 // The type is a pure function of the readings that it is given; Source reads
 // the machine. Log time is in Unix milliseconds.
 package clock

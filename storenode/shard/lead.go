@@ -22,6 +22,19 @@ func (s *Shard) beginTerm(term ident.Term, inSync []record.ReplicaID) {
 	s.logger.Info("begins a term", "term", term, "role", s.machine.Role().String(), "log_end", s.tail.end)
 }
 
+// shift moves all dues by a step of the clock: a lease lasts as long as it was
+// given for, and ends no sooner because the machine learned what time it is.
+func (s *Shard) shift(stepMS int64) {
+	if stepMS == 0 || s.failed() {
+		return
+	}
+	s.logger.Warn("the clock stepped; all leases move with it", "step_ms", stepMS)
+	s.shifting++
+	body := record.TimeShift{DeltaMS: stepMS}
+	s.scratch = body.Append(s.scratch[:0])
+	s.put(record.TypeTimeShift, waiter{}, s.scratch)
+}
+
 // lead begins to serve: the barrier has been applied.
 func (s *Shard) lead(term ident.Term) {
 	s.machine.BarrierApplied(term)
@@ -43,7 +56,7 @@ func (s *Shard) stepDown() {
 		reply(w.op, storeapi.NotLeader, s.machine.Term(), nil)
 	}
 	clear(s.signs)
-	s.clock = nil
+	s.clock, s.shifting = nil, 0
 }
 
 // fail ends everything: the disk or the log can't be trusted any more. What was
@@ -129,6 +142,8 @@ func (s *Shard) applyOne(e *record.Entry, w waiter) {
 		s.appliedDeadLetter(out, w)
 	case record.TypeTermStart:
 		s.lead(e.Term)
+	case record.TypeTimeShift:
+		s.shifting = max(s.shifting-1, 0)
 	case record.TypeSeal:
 		s.appliedSeal(e)
 	case record.TypeTrim:

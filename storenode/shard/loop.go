@@ -178,6 +178,7 @@ func (s *Shard) look() {
 	s.reading = s.o.Clock()
 	if s.clock != nil {
 		s.tail.timeMS = max(s.clock.Now(s.reading), s.tail.timeMS)
+		s.shift(s.clock.Step())
 	}
 }
 

@@ -119,6 +119,7 @@ type Shard struct {
 	parking       *parking
 	clock         *clock.Clock  // while leading
 	reading       clock.Reading // of the machine's clocks, for the event at hand
+	shifting      int           // steps of the clock whose TimeShift is not applied yet
 	tail          tail
 	space         commitlog.Space // as of the event at hand
 	spaceEnd      ident.LSN       // what the log held then
