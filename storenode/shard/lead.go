@@ -19,7 +19,7 @@ func (s *Shard) beginTerm(term ident.Term, inSync []record.ReplicaID) {
 	body := record.TermStart{InSync: inSync, PrevEnd: s.tail.end}
 	s.scratch = body.Append(s.scratch[:0])
 	s.put(record.TypeTermStart, waiter{}, s.scratch)
-	s.logger.Info("begins a term", "term", term, "role", s.machine.Role().String(), "log_end", s.tail.end)
+	s.logger.Info("begins a term", "term", term, "replica_role", s.machine.Role().String(), "log_end", s.tail.end)
 }
 
 // shift moves all dues by a step of the clock: a lease lasts as long as it was
@@ -45,7 +45,7 @@ func (s *Shard) lead(term ident.Term) {
 	s.selector.Reset()
 	s.subscriptions = delivery.NewSubscriptions(s.tail.timeMS)
 	s.renewedMS = s.reading.Mono
-	s.logger.Info("leads", "term", term, "role", s.machine.Role().String())
+	s.logger.Info("leads", "term", term, "replica_role", s.machine.Role().String())
 }
 
 // stepDown ends leadership: whoever waits is told that another one may lead.
@@ -66,7 +66,7 @@ func (s *Shard) fail(cause error) {
 		return
 	}
 	s.machine.Fail(cause.Error())
-	s.logger.Error("replica failed", "error", cause, "role", s.machine.Role().String())
+	s.logger.Error("replica failed", "error", cause, "replica_role", s.machine.Role().String())
 	s.stepDown()
 	s.abandon(s.syncing)
 	s.abandon(s.filling)

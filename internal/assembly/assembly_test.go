@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package assembly
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/mansiomq/mansio/internal/telemetry"
+)
+
+// start runs a process until the test ends, and returns where it serves.
+func start(t *testing.T, c Config) (at Addresses, stop func()) {
+	t.Helper()
+	tel, err := telemetry.New(t.Context(), telemetry.Config{Role: c.Name, Logger: c.Logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	started, ended := make(chan Addresses, 1), make(chan error, 1)
+	c.Telemetry, c.Started = tel, func(at Addresses) { started <- at }
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { ended <- Run(ctx, c) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if err := tel.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	select {
+	case at = <-started:
+	case err := <-ended:
+		ended <- nil
+		t.Fatal("it did not start: ", err)
+	case <-time.After(30 * time.Second):
+		t.Fatal("it is not ready after 30 s")
+	}
+	return at, stop
+}
+
+// standalone is all roles in one process, on free ports and a fresh folder.
+func standalone(t *testing.T, logger *slog.Logger) Config {
+	return Config{
+		Name: "mansio standalone", Data: t.TempDir(), HTTPListen: "127.0.0.1:0", Logger: logger,
+		Controller: &Controller{Cluster: "test", ShardsPerNode: 1, Embedded: true, AutoCreateTopics: true, AutoCreateGroups: true},
+		StoreNode:  &StoreNode{Node: "test", SegmentBytes: 8 << 20, MinFreeBytes: 1, Retention: time.Hour},
+		Proxy:      &Proxy{Listen: "127.0.0.1:0"},
+	}
+}
+
+// TestLogKeysAreUnique: of a record that has a key twice a collector keeps half.
+func TestLogKeysAreUnique(t *testing.T) {
+	keys := &uniqueKeys{t: t, records: &atomic.Int64{}}
+	_, stop := start(t, standalone(t, slog.New(keys).With("role", "standalone")))
+	stop()
+	if keys.records.Load() == 0 {
+		t.Error("nothing was logged")
+	}
+}
+
+// uniqueKeys is a log handler that takes each key once.
+type uniqueKeys struct {
+	t       *testing.T
+	records *atomic.Int64
+	keys    []string
+}
+
+func (*uniqueKeys) Enabled(context.Context, slog.Level) bool { return true }
+func (u *uniqueKeys) WithGroup(string) slog.Handler          { return u }
+
+func (u *uniqueKeys) WithAttrs(attrs []slog.Attr) slog.Handler {
+	narrow := *u
+	narrow.keys = slices.Clone(u.keys)
+	for _, a := range attrs {
+		narrow.keys = append(narrow.keys, a.Key)
+	}
+	return &narrow
+}
+
+func (u *uniqueKeys) Handle(_ context.Context, r slog.Record) error {
+	u.records.Add(1)
+	keys := slices.Clone(u.keys)
+	r.Attrs(func(a slog.Attr) bool {
+		keys = append(keys, a.Key)
+		return true
+	})
+	slices.Sort(keys)
+	if len(slices.Compact(slices.Clone(keys))) < len(keys) {
+		u.t.Errorf("%q has a key twice: %q", r.Message, keys)
+	}
+	return nil
+}
