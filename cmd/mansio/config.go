@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/knadh/koanf/providers/env/v2"
@@ -131,6 +132,9 @@ func (s *settings) list(key string) (out []string) {
 func (s *settings) printable() map[string]any {
 	all := s.k.All()
 	for key := range all {
+		if d, ok := all[key].(time.Duration); ok {
+			all[key] = d.String()
+		}
 		secret := slices.ContainsFunc([]string{"secret", "token", "password"}, func(w string) bool { return strings.Contains(key, w) })
 		if secret && !strings.HasSuffix(key, "-file") && fmt.Sprint(all[key]) != "" {
 			all[key] = "********"

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -126,17 +127,22 @@ func TestWrongSettings(t *testing.T) {
 
 // TestConfigIsAFile: what `mansio config` prints is a file that means the same.
 func TestConfigIsAFile(t *testing.T) {
-	line := []string{"--controller", "x:1,y:2", "--listen", "l:1", "--pprof", "--log-level", "debug"}
-	first := mansio(t, append([]string{"config", "proxy"}, line...)...)
-	if first.failed != nil {
-		t.Fatal(first.failed)
-	}
-	second := mansio(t, "config", "proxy", "--config", yamlFile(t, first.out))
-	if second.failed != nil {
-		t.Fatal(second.failed)
-	}
-	if diff := cmp.Diff(first.out, second.out); diff != "" {
-		t.Error(diff)
+	common := []string{"--http-listen", "h:1", "--pprof", "--log-level", "debug", "--memory", "1GiB"}
+	for role, line := range map[string][]string{
+		"standalone": {"--data", "/d", "--shards", "2", "--retention", "90m", "--proxy-protocol", "--consume-from", "latest"},
+		"controller": {"--data", "/d", "--etcd-embedded", "--cluster", "blue", "--auto-create-groups=false"},
+		"storenode":  {"--data", "/a,/b", "--controller", "x:1,y:2", "--retention", "90m", "--segment-size", "64MiB", "--zone", "z"},
+		"proxy":      {"--controller", "x:1,y:2", "--listen", "l:1"},
+	} {
+		for name, line := range map[string][]string{"everything set": append(line, common...), "little set": line[:2]} {
+			t.Run(role+"/"+name, func(t *testing.T) {
+				first := mansio(t, append([]string{"config", role}, line...)...)
+				second := mansio(t, "config", role, "--config", yamlFile(t, first.out))
+				if diff := cmp.Diff(first.out, second.out); diff != "" || fmt.Sprint(first.failed) != fmt.Sprint(second.failed) {
+					t.Error(diff, first.failed, second.failed)
+				}
+			})
+		}
 	}
 }
 
