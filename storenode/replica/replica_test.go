@@ -3,7 +3,9 @@
 package replica
 
 import (
+	"errors"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -44,6 +46,74 @@ func TestMetaSurvivesPowerLossAtEveryPoint(t *testing.T) {
 		if d := cmp.Diff(m, got); d != "" {
 			t.Fatalf("seed %d: a stored meta file changed: %s", seed, d)
 		}
+	}
+}
+
+// TestAFailedStoreHarmsNothing has a write fail, the retry fail, and the power
+// go at any point of that.
+func TestAFailedStoreHarmsNothing(t *testing.T) {
+	for seed := range uint64(200) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		fs := disk.NewMemory()
+		if err := fs.MkdirAll("r"); err != nil {
+			t.Fatal(err)
+		}
+		m := sample()
+		f, err := CreateMeta(fs, "r", m)
+		for range rng.IntN(3) {
+			m.Term++
+			err = errors.Join(err, f.Store(m))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := m
+		next.Term++
+		var after *disk.Memory
+		calls, last := 0, rng.IntN(12)
+		fs.Hook(func(c disk.Call) error {
+			if calls++; calls == last {
+				after = fs.Crash(rng)
+			}
+			if calls <= 8 && (c.Op == disk.OpSync || c.Op == disk.OpWrite && calls%2 == 0) {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		for f.Store(next) != nil {
+		}
+		if after == nil {
+			fs.Hook(nil)
+			after = fs.Crash(rng)
+			m = next
+		}
+		got, _, err := LoadMeta(after, "r")
+		if err != nil || !cmp.Equal(got, m) && !cmp.Equal(got, next) {
+			t.Fatalf("seed %d: %v %v", seed, got.Term, err)
+		}
+	}
+}
+
+func TestASlotThatTheDiskCannotReadIsNotTorn(t *testing.T) {
+	fs := disk.NewMemory()
+	if err := fs.MkdirAll("r"); err != nil {
+		t.Fatal(err)
+	}
+	f, err := CreateMeta(fs, "r", sample())
+	if err = errors.Join(err, f.Store(sample())); err != nil {
+		t.Fatal(err)
+	}
+	fs.Hook(func(c disk.Call) error {
+		if c.Op == disk.OpRead && c.Name == "r/meta.a" {
+			return syscall.EIO
+		}
+		return nil
+	})
+	if _, _, err := LoadMeta(fs, "r"); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("went back to the older slot: %v", err)
+	}
+	if _, err := CreateMeta(fs, "r", sample()); !fault.Is(err, fault.Exists) {
+		t.Fatalf("created anew: %v", err)
 	}
 }
 
