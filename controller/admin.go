@@ -149,6 +149,7 @@ func (s *adminService) ListShards(ctx context.Context, request *controlv1.ListSh
 			response.Shards = slices.DeleteFunc(response.GetShards(), func(sh *controlv1.Shard) bool { return !on[sh.GetId()] })
 		}
 		slices.SortFunc(response.GetShards(), func(a, b *controlv1.Shard) int { return int(int64(a.GetId()) - int64(b.GetId())) })
+		response.Blocked = r.blocked(response.GetShards())
 		named := make(map[uint64]bool)
 		for _, shard := range response.GetShards() {
 			for _, replica := range shard.GetReplicas() {

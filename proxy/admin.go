@@ -90,6 +90,11 @@ func (s *adminServer) ListShards(ctx context.Context, r *controlv1.ListShardsReq
 	return forward(ctx, s, r, s.p.admin.ListShards)
 }
 
+// AcceptLoss implements controlv1.AdminServer.
+func (s *adminServer) AcceptLoss(ctx context.Context, r *controlv1.AcceptLossRequest) (*controlv1.AcceptLossResponse, error) {
+	return forward(ctx, s, r, s.p.admin.AcceptLoss)
+}
+
 // ListNodes implements controlv1.AdminServer.
 func (s *adminServer) ListNodes(ctx context.Context, r *controlv1.ListNodesRequest) (*controlv1.ListNodesResponse, error) {
 	return forward(ctx, s, r, s.p.admin.ListNodes)

@@ -13,7 +13,9 @@ import (
 	controlv1 "github.com/mansiomq/mansio/proto/mansio/control/v1"
 )
 
-func newShard() *cobra.Command { return parent("shard", "Look at shards", shardList(), shardAcceptLoss()) }
+func newShard() *cobra.Command {
+	return parent("shard", "Look at shards", shardList(), shardAcceptLoss())
+}
 
 func shardList() *cobra.Command {
 	c := leaf("list", "List shards, their leaders and replicas", args(0, 0), func(c *cobra.Command, _ []string, k *client) error {

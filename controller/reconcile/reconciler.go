@@ -229,8 +229,8 @@ func livesOf(nodes []plan.Node) map[ident.Node]uint64 {
 	return lives
 }
 
-// connect returns the node's control service.
-func (r *Reconciler) connect(node ident.Node) (replicav1.ShardControlClient, error) {
+// Connect returns the node's control service.
+func (r *Reconciler) Connect(node ident.Node) (replicav1.ShardControlClient, error) {
 	address := r.options.Table.Snapshot().Node(node).GetAddress()
 	if address == "" {
 		return nil, fault.Errorf("reach node", fault.Unavailable, "n%d has no address", node)

@@ -82,6 +82,7 @@ type Shard struct {
 	InSync   []string `json:"in_sync"`
 	Replicas []string `json:"replicas"`
 	Phase    string   `json:"phase"`
+	Blocked  string   `json:"blocked,omitempty"` // why it cannot get a leader now
 }
 
 // ShardViews makes the views of shards, with the names of their nodes.
@@ -101,7 +102,7 @@ func ShardViews(r *controlv1.ListShardsResponse) []Shard {
 	for _, s := range r.GetShards() {
 		v := Shard{
 			Shard: s.GetId(), Term: s.GetTerm(), InSync: list(s.GetInSync()), Replicas: list(s.GetReplicas()),
-			Phase: word(s.GetPhase().String(), "PHASE_"),
+			Phase: word(s.GetPhase().String(), "PHASE_"), Blocked: r.GetBlocked()[s.GetId()],
 		}
 		if s.GetPhase() == controlv1.Phase_PHASE_STEADY {
 			v.Leader = names[s.GetLeader().GetNode()]

@@ -1600,7 +1600,8 @@ func (x *ListShardsRequest) GetTopic() string {
 type ListShardsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Shards        []*Shard               `protobuf:"bytes,1,rep,name=shards,proto3" json:"shards,omitempty"`
-	Nodes         []*Node                `protobuf:"bytes,2,rep,name=nodes,proto3" json:"nodes,omitempty"` // the nodes that they name
+	Nodes         []*Node                `protobuf:"bytes,2,rep,name=nodes,proto3" json:"nodes,omitempty"`                                                                                // the nodes that they name
+	Blocked       map[uint32]string      `protobuf:"bytes,3,rep,name=blocked,proto3" json:"blocked,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // shards that cannot get a leader now: why
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1649,6 +1650,117 @@ func (x *ListShardsResponse) GetNodes() []*Node {
 	return nil
 }
 
+func (x *ListShardsResponse) GetBlocked() map[uint32]string {
+	if x != nil {
+		return x.Blocked
+	}
+	return nil
+}
+
+type AcceptLossRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Shard         uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
+	From          uint64                 `protobuf:"varint,2,opt,name=from,proto3" json:"from,omitempty"` // the LSN that the failure names
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcceptLossRequest) Reset() {
+	*x = AcceptLossRequest{}
+	mi := &file_mansio_control_v1_control_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcceptLossRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcceptLossRequest) ProtoMessage() {}
+
+func (x *AcceptLossRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_mansio_control_v1_control_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcceptLossRequest.ProtoReflect.Descriptor instead.
+func (*AcceptLossRequest) Descriptor() ([]byte, []int) {
+	return file_mansio_control_v1_control_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *AcceptLossRequest) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *AcceptLossRequest) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+type AcceptLossResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          uint64                 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
+	To            uint64                 `protobuf:"varint,2,opt,name=to,proto3" json:"to,omitempty"` // entries in [from, to) are known to be lost
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcceptLossResponse) Reset() {
+	*x = AcceptLossResponse{}
+	mi := &file_mansio_control_v1_control_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcceptLossResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcceptLossResponse) ProtoMessage() {}
+
+func (x *AcceptLossResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_mansio_control_v1_control_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcceptLossResponse.ProtoReflect.Descriptor instead.
+func (*AcceptLossResponse) Descriptor() ([]byte, []int) {
+	return file_mansio_control_v1_control_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *AcceptLossResponse) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *AcceptLossResponse) GetTo() uint64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
 type ListNodesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1657,7 +1769,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_mansio_control_v1_control_proto_msgTypes[26]
+	mi := &file_mansio_control_v1_control_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1669,7 +1781,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mansio_control_v1_control_proto_msgTypes[26]
+	mi := &file_mansio_control_v1_control_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1682,7 +1794,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_mansio_control_v1_control_proto_rawDescGZIP(), []int{26}
+	return file_mansio_control_v1_control_proto_rawDescGZIP(), []int{28}
 }
 
 type ListNodesResponse struct {
@@ -1695,7 +1807,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_mansio_control_v1_control_proto_msgTypes[27]
+	mi := &file_mansio_control_v1_control_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1707,7 +1819,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mansio_control_v1_control_proto_msgTypes[27]
+	mi := &file_mansio_control_v1_control_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1720,7 +1832,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_mansio_control_v1_control_proto_rawDescGZIP(), []int{27}
+	return file_mansio_control_v1_control_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListNodesResponse) GetNodes() []*Node {
@@ -1747,7 +1859,7 @@ type GroupLagRequest struct {
 
 func (x *GroupLagRequest) Reset() {
 	*x = GroupLagRequest{}
-	mi := &file_mansio_control_v1_control_proto_msgTypes[28]
+	mi := &file_mansio_control_v1_control_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1759,7 +1871,7 @@ func (x *GroupLagRequest) String() string {
 func (*GroupLagRequest) ProtoMessage() {}
 
 func (x *GroupLagRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mansio_control_v1_control_proto_msgTypes[28]
+	mi := &file_mansio_control_v1_control_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1772,7 +1884,7 @@ func (x *GroupLagRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupLagRequest.ProtoReflect.Descriptor instead.
 func (*GroupLagRequest) Descriptor() ([]byte, []int) {
-	return file_mansio_control_v1_control_proto_rawDescGZIP(), []int{28}
+	return file_mansio_control_v1_control_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GroupLagRequest) GetGroup() string {
@@ -1798,7 +1910,7 @@ type GroupLagResponse struct {
 
 func (x *GroupLagResponse) Reset() {
 	*x = GroupLagResponse{}
-	mi := &file_mansio_control_v1_control_proto_msgTypes[29]
+	mi := &file_mansio_control_v1_control_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1810,7 +1922,7 @@ func (x *GroupLagResponse) String() string {
 func (*GroupLagResponse) ProtoMessage() {}
 
 func (x *GroupLagResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mansio_control_v1_control_proto_msgTypes[29]
+	mi := &file_mansio_control_v1_control_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1823,7 +1935,7 @@ func (x *GroupLagResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupLagResponse.ProtoReflect.Descriptor instead.
 func (*GroupLagResponse) Descriptor() ([]byte, []int) {
-	return file_mansio_control_v1_control_proto_rawDescGZIP(), []int{29}
+	return file_mansio_control_v1_control_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GroupLagResponse) GetQueues() []*QueueLag {
@@ -1849,7 +1961,7 @@ type QueueLag struct {
 
 func (x *QueueLag) Reset() {
 	*x = QueueLag{}
-	mi := &file_mansio_control_v1_control_proto_msgTypes[30]
+	mi := &file_mansio_control_v1_control_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1861,7 +1973,7 @@ func (x *QueueLag) String() string {
 func (*QueueLag) ProtoMessage() {}
 
 func (x *QueueLag) ProtoReflect() protoreflect.Message {
-	mi := &file_mansio_control_v1_control_proto_msgTypes[30]
+	mi := &file_mansio_control_v1_control_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1874,7 +1986,7 @@ func (x *QueueLag) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueLag.ProtoReflect.Descriptor instead.
 func (*QueueLag) Descriptor() ([]byte, []int) {
-	return file_mansio_control_v1_control_proto_rawDescGZIP(), []int{30}
+	return file_mansio_control_v1_control_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *QueueLag) GetTopic() string {
@@ -1943,7 +2055,7 @@ type GetMessageRequest struct {
 
 func (x *GetMessageRequest) Reset() {
 	*x = GetMessageRequest{}
-	mi := &file_mansio_control_v1_control_proto_msgTypes[31]
+	mi := &file_mansio_control_v1_control_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1955,7 +2067,7 @@ func (x *GetMessageRequest) String() string {
 func (*GetMessageRequest) ProtoMessage() {}
 
 func (x *GetMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mansio_control_v1_control_proto_msgTypes[31]
+	mi := &file_mansio_control_v1_control_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1968,7 +2080,7 @@ func (x *GetMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMessageRequest.ProtoReflect.Descriptor instead.
 func (*GetMessageRequest) Descriptor() ([]byte, []int) {
-	return file_mansio_control_v1_control_proto_rawDescGZIP(), []int{31}
+	return file_mansio_control_v1_control_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetMessageRequest) GetTopic() string {
@@ -1994,7 +2106,7 @@ type GetMessageResponse struct {
 
 func (x *GetMessageResponse) Reset() {
 	*x = GetMessageResponse{}
-	mi := &file_mansio_control_v1_control_proto_msgTypes[32]
+	mi := &file_mansio_control_v1_control_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2006,7 +2118,7 @@ func (x *GetMessageResponse) String() string {
 func (*GetMessageResponse) ProtoMessage() {}
 
 func (x *GetMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mansio_control_v1_control_proto_msgTypes[32]
+	mi := &file_mansio_control_v1_control_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2019,7 +2131,7 @@ func (x *GetMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMessageResponse.ProtoReflect.Descriptor instead.
 func (*GetMessageResponse) Descriptor() ([]byte, []int) {
-	return file_mansio_control_v1_control_proto_rawDescGZIP(), []int{32}
+	return file_mansio_control_v1_control_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetMessageResponse) GetMessages() []*StoredMessage {
@@ -2043,7 +2155,7 @@ type QueryMessagesRequest struct {
 
 func (x *QueryMessagesRequest) Reset() {
 	*x = QueryMessagesRequest{}
-	mi := &file_mansio_control_v1_control_proto_msgTypes[33]
+	mi := &file_mansio_control_v1_control_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2055,7 +2167,7 @@ func (x *QueryMessagesRequest) String() string {
 func (*QueryMessagesRequest) ProtoMessage() {}
 
 func (x *QueryMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mansio_control_v1_control_proto_msgTypes[33]
+	mi := &file_mansio_control_v1_control_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2068,7 +2180,7 @@ func (x *QueryMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryMessagesRequest.ProtoReflect.Descriptor instead.
 func (*QueryMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_mansio_control_v1_control_proto_rawDescGZIP(), []int{33}
+	return file_mansio_control_v1_control_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *QueryMessagesRequest) GetTopic() string {
@@ -2123,7 +2235,7 @@ type QueryMessagesResponse struct {
 
 func (x *QueryMessagesResponse) Reset() {
 	*x = QueryMessagesResponse{}
-	mi := &file_mansio_control_v1_control_proto_msgTypes[34]
+	mi := &file_mansio_control_v1_control_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2135,7 +2247,7 @@ func (x *QueryMessagesResponse) String() string {
 func (*QueryMessagesResponse) ProtoMessage() {}
 
 func (x *QueryMessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mansio_control_v1_control_proto_msgTypes[34]
+	mi := &file_mansio_control_v1_control_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2148,7 +2260,7 @@ func (x *QueryMessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryMessagesResponse.ProtoReflect.Descriptor instead.
 func (*QueryMessagesResponse) Descriptor() ([]byte, []int) {
-	return file_mansio_control_v1_control_proto_rawDescGZIP(), []int{34}
+	return file_mansio_control_v1_control_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *QueryMessagesResponse) GetMessages() []*StoredMessage {
@@ -2179,7 +2291,7 @@ type StoredMessage struct {
 
 func (x *StoredMessage) Reset() {
 	*x = StoredMessage{}
-	mi := &file_mansio_control_v1_control_proto_msgTypes[35]
+	mi := &file_mansio_control_v1_control_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2191,7 +2303,7 @@ func (x *StoredMessage) String() string {
 func (*StoredMessage) ProtoMessage() {}
 
 func (x *StoredMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_mansio_control_v1_control_proto_msgTypes[35]
+	mi := &file_mansio_control_v1_control_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2204,7 +2316,7 @@ func (x *StoredMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredMessage.ProtoReflect.Descriptor instead.
 func (*StoredMessage) Descriptor() ([]byte, []int) {
-	return file_mansio_control_v1_control_proto_rawDescGZIP(), []int{35}
+	return file_mansio_control_v1_control_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *StoredMessage) GetShard() uint32 {
@@ -2375,10 +2487,20 @@ const file_mansio_control_v1_control_proto_rawDesc = "" +
 	"\x06groups\x18\x01 \x03(\v2\x18.mansio.control.v1.GroupR\x06groups\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\")\n" +
 	"\x11ListShardsRequest\x12\x14\n" +
-	"\x05topic\x18\x01 \x01(\tR\x05topic\"u\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\"\xff\x01\n" +
 	"\x12ListShardsResponse\x120\n" +
 	"\x06shards\x18\x01 \x03(\v2\x18.mansio.control.v1.ShardR\x06shards\x12-\n" +
-	"\x05nodes\x18\x02 \x03(\v2\x17.mansio.control.v1.NodeR\x05nodes\"\x12\n" +
+	"\x05nodes\x18\x02 \x03(\v2\x17.mansio.control.v1.NodeR\x05nodes\x12L\n" +
+	"\ablocked\x18\x03 \x03(\v22.mansio.control.v1.ListShardsResponse.BlockedEntryR\ablocked\x1a:\n" +
+	"\fBlockedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\rR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"=\n" +
+	"\x11AcceptLossRequest\x12\x14\n" +
+	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\x04R\x04from\"8\n" +
+	"\x12AcceptLossResponse\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\x04R\x02to\"\x12\n" +
 	"\x10ListNodesRequest\"V\n" +
 	"\x11ListNodesResponse\x12-\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x17.mansio.control.v1.NodeR\x05nodes\x12\x12\n" +
@@ -2428,7 +2550,7 @@ const file_mansio_control_v1_control_proto_rawDesc = "" +
 	"\vEnsureTopic\x12%.mansio.control.v1.EnsureTopicRequest\x1a&.mansio.control.v1.EnsureTopicResponse\x12\\\n" +
 	"\vEnsureGroup\x12%.mansio.control.v1.EnsureGroupRequest\x1a&.mansio.control.v1.EnsureGroupResponse2[\n" +
 	"\vNodeSession\x12L\n" +
-	"\aSession\x12\x1d.mansio.control.v1.NodeReport\x1a\x1e.mansio.control.v1.NodeCommand(\x010\x012\xa6\b\n" +
+	"\aSession\x12\x1d.mansio.control.v1.NodeReport\x1a\x1e.mansio.control.v1.NodeCommand(\x010\x012\x81\t\n" +
 	"\x05Admin\x12V\n" +
 	"\vCreateTopic\x12%.mansio.control.v1.CreateTopicRequest\x1a .mansio.control.v1.TopicResponse\x12V\n" +
 	"\vUpdateTopic\x12%.mansio.control.v1.UpdateTopicRequest\x1a .mansio.control.v1.TopicResponse\x12W\n" +
@@ -2444,7 +2566,9 @@ const file_mansio_control_v1_control_proto_rawDesc = "" +
 	"ListGroups\x12$.mansio.control.v1.ListGroupsRequest\x1a%.mansio.control.v1.ListGroupsResponse\x12Y\n" +
 	"\n" +
 	"ListShards\x12$.mansio.control.v1.ListShardsRequest\x1a%.mansio.control.v1.ListShardsResponse\x12V\n" +
-	"\tListNodes\x12#.mansio.control.v1.ListNodesRequest\x1a$.mansio.control.v1.ListNodesResponse2\x9d\x02\n" +
+	"\tListNodes\x12#.mansio.control.v1.ListNodesRequest\x1a$.mansio.control.v1.ListNodesResponse\x12Y\n" +
+	"\n" +
+	"AcceptLoss\x12$.mansio.control.v1.AcceptLossRequest\x1a%.mansio.control.v1.AcceptLossResponse2\x9d\x02\n" +
 	"\aInspect\x12S\n" +
 	"\bGroupLag\x12\".mansio.control.v1.GroupLagRequest\x1a#.mansio.control.v1.GroupLagResponse\x12Y\n" +
 	"\n" +
@@ -2463,7 +2587,7 @@ func file_mansio_control_v1_control_proto_rawDescGZIP() []byte {
 	return file_mansio_control_v1_control_proto_rawDescData
 }
 
-var file_mansio_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_mansio_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_mansio_control_v1_control_proto_goTypes = []any{
 	(*WatchRequest)(nil),          // 0: mansio.control.v1.WatchRequest
 	(*WatchResponse)(nil),         // 1: mansio.control.v1.WatchResponse
@@ -2491,96 +2615,102 @@ var file_mansio_control_v1_control_proto_goTypes = []any{
 	(*ListGroupsResponse)(nil),    // 23: mansio.control.v1.ListGroupsResponse
 	(*ListShardsRequest)(nil),     // 24: mansio.control.v1.ListShardsRequest
 	(*ListShardsResponse)(nil),    // 25: mansio.control.v1.ListShardsResponse
-	(*ListNodesRequest)(nil),      // 26: mansio.control.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),     // 27: mansio.control.v1.ListNodesResponse
-	(*GroupLagRequest)(nil),       // 28: mansio.control.v1.GroupLagRequest
-	(*GroupLagResponse)(nil),      // 29: mansio.control.v1.GroupLagResponse
-	(*QueueLag)(nil),              // 30: mansio.control.v1.QueueLag
-	(*GetMessageRequest)(nil),     // 31: mansio.control.v1.GetMessageRequest
-	(*GetMessageResponse)(nil),    // 32: mansio.control.v1.GetMessageResponse
-	(*QueryMessagesRequest)(nil),  // 33: mansio.control.v1.QueryMessagesRequest
-	(*QueryMessagesResponse)(nil), // 34: mansio.control.v1.QueryMessagesResponse
-	(*StoredMessage)(nil),         // 35: mansio.control.v1.StoredMessage
-	(*Cluster)(nil),               // 36: mansio.control.v1.Cluster
-	(*Topic)(nil),                 // 37: mansio.control.v1.Topic
-	(*Group)(nil),                 // 38: mansio.control.v1.Group
-	(*Start)(nil),                 // 39: mansio.control.v1.Start
-	(*Shard)(nil),                 // 40: mansio.control.v1.Shard
-	(*Node)(nil),                  // 41: mansio.control.v1.Node
-	(ReplyPoint)(0),               // 42: mansio.control.v1.ReplyPoint
-	(ConsumeFrom)(0),              // 43: mansio.control.v1.ConsumeFrom
-	(*Backoff)(nil),               // 44: mansio.control.v1.Backoff
+	(*AcceptLossRequest)(nil),     // 26: mansio.control.v1.AcceptLossRequest
+	(*AcceptLossResponse)(nil),    // 27: mansio.control.v1.AcceptLossResponse
+	(*ListNodesRequest)(nil),      // 28: mansio.control.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),     // 29: mansio.control.v1.ListNodesResponse
+	(*GroupLagRequest)(nil),       // 30: mansio.control.v1.GroupLagRequest
+	(*GroupLagResponse)(nil),      // 31: mansio.control.v1.GroupLagResponse
+	(*QueueLag)(nil),              // 32: mansio.control.v1.QueueLag
+	(*GetMessageRequest)(nil),     // 33: mansio.control.v1.GetMessageRequest
+	(*GetMessageResponse)(nil),    // 34: mansio.control.v1.GetMessageResponse
+	(*QueryMessagesRequest)(nil),  // 35: mansio.control.v1.QueryMessagesRequest
+	(*QueryMessagesResponse)(nil), // 36: mansio.control.v1.QueryMessagesResponse
+	(*StoredMessage)(nil),         // 37: mansio.control.v1.StoredMessage
+	nil,                           // 38: mansio.control.v1.ListShardsResponse.BlockedEntry
+	(*Cluster)(nil),               // 39: mansio.control.v1.Cluster
+	(*Topic)(nil),                 // 40: mansio.control.v1.Topic
+	(*Group)(nil),                 // 41: mansio.control.v1.Group
+	(*Start)(nil),                 // 42: mansio.control.v1.Start
+	(*Shard)(nil),                 // 43: mansio.control.v1.Shard
+	(*Node)(nil),                  // 44: mansio.control.v1.Node
+	(ReplyPoint)(0),               // 45: mansio.control.v1.ReplyPoint
+	(ConsumeFrom)(0),              // 46: mansio.control.v1.ConsumeFrom
+	(*Backoff)(nil),               // 47: mansio.control.v1.Backoff
 }
 var file_mansio_control_v1_control_proto_depIdxs = []int32{
-	36, // 0: mansio.control.v1.WatchResponse.cluster:type_name -> mansio.control.v1.Cluster
-	37, // 1: mansio.control.v1.WatchResponse.topics:type_name -> mansio.control.v1.Topic
-	38, // 2: mansio.control.v1.WatchResponse.groups:type_name -> mansio.control.v1.Group
-	39, // 3: mansio.control.v1.WatchResponse.starts:type_name -> mansio.control.v1.Start
-	40, // 4: mansio.control.v1.WatchResponse.shards:type_name -> mansio.control.v1.Shard
-	41, // 5: mansio.control.v1.WatchResponse.nodes:type_name -> mansio.control.v1.Node
-	39, // 6: mansio.control.v1.WatchResponse.deleted_starts:type_name -> mansio.control.v1.Start
-	37, // 7: mansio.control.v1.EnsureTopicResponse.topic:type_name -> mansio.control.v1.Topic
-	38, // 8: mansio.control.v1.EnsureGroupResponse.group:type_name -> mansio.control.v1.Group
-	39, // 9: mansio.control.v1.EnsureGroupResponse.start:type_name -> mansio.control.v1.Start
+	39, // 0: mansio.control.v1.WatchResponse.cluster:type_name -> mansio.control.v1.Cluster
+	40, // 1: mansio.control.v1.WatchResponse.topics:type_name -> mansio.control.v1.Topic
+	41, // 2: mansio.control.v1.WatchResponse.groups:type_name -> mansio.control.v1.Group
+	42, // 3: mansio.control.v1.WatchResponse.starts:type_name -> mansio.control.v1.Start
+	43, // 4: mansio.control.v1.WatchResponse.shards:type_name -> mansio.control.v1.Shard
+	44, // 5: mansio.control.v1.WatchResponse.nodes:type_name -> mansio.control.v1.Node
+	42, // 6: mansio.control.v1.WatchResponse.deleted_starts:type_name -> mansio.control.v1.Start
+	40, // 7: mansio.control.v1.EnsureTopicResponse.topic:type_name -> mansio.control.v1.Topic
+	41, // 8: mansio.control.v1.EnsureGroupResponse.group:type_name -> mansio.control.v1.Group
+	42, // 9: mansio.control.v1.EnsureGroupResponse.start:type_name -> mansio.control.v1.Start
 	7,  // 10: mansio.control.v1.NodeReport.replicas:type_name -> mansio.control.v1.ReplicaReport
-	37, // 11: mansio.control.v1.CreateTopicRequest.topic:type_name -> mansio.control.v1.Topic
-	42, // 12: mansio.control.v1.UpdateTopicRequest.reply:type_name -> mansio.control.v1.ReplyPoint
-	37, // 13: mansio.control.v1.TopicResponse.topic:type_name -> mansio.control.v1.Topic
-	37, // 14: mansio.control.v1.ListTopicsResponse.topics:type_name -> mansio.control.v1.Topic
-	38, // 15: mansio.control.v1.CreateGroupRequest.group:type_name -> mansio.control.v1.Group
-	43, // 16: mansio.control.v1.UpdateGroupRequest.consume_from:type_name -> mansio.control.v1.ConsumeFrom
-	44, // 17: mansio.control.v1.UpdateGroupRequest.backoff:type_name -> mansio.control.v1.Backoff
-	38, // 18: mansio.control.v1.GroupResponse.group:type_name -> mansio.control.v1.Group
-	38, // 19: mansio.control.v1.ListGroupsResponse.groups:type_name -> mansio.control.v1.Group
-	40, // 20: mansio.control.v1.ListShardsResponse.shards:type_name -> mansio.control.v1.Shard
-	41, // 21: mansio.control.v1.ListShardsResponse.nodes:type_name -> mansio.control.v1.Node
-	41, // 22: mansio.control.v1.ListNodesResponse.nodes:type_name -> mansio.control.v1.Node
-	30, // 23: mansio.control.v1.GroupLagResponse.queues:type_name -> mansio.control.v1.QueueLag
-	35, // 24: mansio.control.v1.GetMessageResponse.messages:type_name -> mansio.control.v1.StoredMessage
-	35, // 25: mansio.control.v1.QueryMessagesResponse.messages:type_name -> mansio.control.v1.StoredMessage
-	0,  // 26: mansio.control.v1.Metadata.Watch:input_type -> mansio.control.v1.WatchRequest
-	2,  // 27: mansio.control.v1.Metadata.EnsureTopic:input_type -> mansio.control.v1.EnsureTopicRequest
-	4,  // 28: mansio.control.v1.Metadata.EnsureGroup:input_type -> mansio.control.v1.EnsureGroupRequest
-	6,  // 29: mansio.control.v1.NodeSession.Session:input_type -> mansio.control.v1.NodeReport
-	9,  // 30: mansio.control.v1.Admin.CreateTopic:input_type -> mansio.control.v1.CreateTopicRequest
-	10, // 31: mansio.control.v1.Admin.UpdateTopic:input_type -> mansio.control.v1.UpdateTopicRequest
-	11, // 32: mansio.control.v1.Admin.DeleteTopic:input_type -> mansio.control.v1.DeleteTopicRequest
-	12, // 33: mansio.control.v1.Admin.GetTopic:input_type -> mansio.control.v1.GetTopicRequest
-	15, // 34: mansio.control.v1.Admin.ListTopics:input_type -> mansio.control.v1.ListTopicsRequest
-	17, // 35: mansio.control.v1.Admin.CreateGroup:input_type -> mansio.control.v1.CreateGroupRequest
-	18, // 36: mansio.control.v1.Admin.UpdateGroup:input_type -> mansio.control.v1.UpdateGroupRequest
-	19, // 37: mansio.control.v1.Admin.DeleteGroup:input_type -> mansio.control.v1.DeleteGroupRequest
-	20, // 38: mansio.control.v1.Admin.GetGroup:input_type -> mansio.control.v1.GetGroupRequest
-	22, // 39: mansio.control.v1.Admin.ListGroups:input_type -> mansio.control.v1.ListGroupsRequest
-	24, // 40: mansio.control.v1.Admin.ListShards:input_type -> mansio.control.v1.ListShardsRequest
-	26, // 41: mansio.control.v1.Admin.ListNodes:input_type -> mansio.control.v1.ListNodesRequest
-	28, // 42: mansio.control.v1.Inspect.GroupLag:input_type -> mansio.control.v1.GroupLagRequest
-	31, // 43: mansio.control.v1.Inspect.GetMessage:input_type -> mansio.control.v1.GetMessageRequest
-	33, // 44: mansio.control.v1.Inspect.QueryMessages:input_type -> mansio.control.v1.QueryMessagesRequest
-	1,  // 45: mansio.control.v1.Metadata.Watch:output_type -> mansio.control.v1.WatchResponse
-	3,  // 46: mansio.control.v1.Metadata.EnsureTopic:output_type -> mansio.control.v1.EnsureTopicResponse
-	5,  // 47: mansio.control.v1.Metadata.EnsureGroup:output_type -> mansio.control.v1.EnsureGroupResponse
-	8,  // 48: mansio.control.v1.NodeSession.Session:output_type -> mansio.control.v1.NodeCommand
-	13, // 49: mansio.control.v1.Admin.CreateTopic:output_type -> mansio.control.v1.TopicResponse
-	13, // 50: mansio.control.v1.Admin.UpdateTopic:output_type -> mansio.control.v1.TopicResponse
-	14, // 51: mansio.control.v1.Admin.DeleteTopic:output_type -> mansio.control.v1.DeleteResponse
-	13, // 52: mansio.control.v1.Admin.GetTopic:output_type -> mansio.control.v1.TopicResponse
-	16, // 53: mansio.control.v1.Admin.ListTopics:output_type -> mansio.control.v1.ListTopicsResponse
-	21, // 54: mansio.control.v1.Admin.CreateGroup:output_type -> mansio.control.v1.GroupResponse
-	21, // 55: mansio.control.v1.Admin.UpdateGroup:output_type -> mansio.control.v1.GroupResponse
-	14, // 56: mansio.control.v1.Admin.DeleteGroup:output_type -> mansio.control.v1.DeleteResponse
-	21, // 57: mansio.control.v1.Admin.GetGroup:output_type -> mansio.control.v1.GroupResponse
-	23, // 58: mansio.control.v1.Admin.ListGroups:output_type -> mansio.control.v1.ListGroupsResponse
-	25, // 59: mansio.control.v1.Admin.ListShards:output_type -> mansio.control.v1.ListShardsResponse
-	27, // 60: mansio.control.v1.Admin.ListNodes:output_type -> mansio.control.v1.ListNodesResponse
-	29, // 61: mansio.control.v1.Inspect.GroupLag:output_type -> mansio.control.v1.GroupLagResponse
-	32, // 62: mansio.control.v1.Inspect.GetMessage:output_type -> mansio.control.v1.GetMessageResponse
-	34, // 63: mansio.control.v1.Inspect.QueryMessages:output_type -> mansio.control.v1.QueryMessagesResponse
-	45, // [45:64] is the sub-list for method output_type
-	26, // [26:45] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	40, // 11: mansio.control.v1.CreateTopicRequest.topic:type_name -> mansio.control.v1.Topic
+	45, // 12: mansio.control.v1.UpdateTopicRequest.reply:type_name -> mansio.control.v1.ReplyPoint
+	40, // 13: mansio.control.v1.TopicResponse.topic:type_name -> mansio.control.v1.Topic
+	40, // 14: mansio.control.v1.ListTopicsResponse.topics:type_name -> mansio.control.v1.Topic
+	41, // 15: mansio.control.v1.CreateGroupRequest.group:type_name -> mansio.control.v1.Group
+	46, // 16: mansio.control.v1.UpdateGroupRequest.consume_from:type_name -> mansio.control.v1.ConsumeFrom
+	47, // 17: mansio.control.v1.UpdateGroupRequest.backoff:type_name -> mansio.control.v1.Backoff
+	41, // 18: mansio.control.v1.GroupResponse.group:type_name -> mansio.control.v1.Group
+	41, // 19: mansio.control.v1.ListGroupsResponse.groups:type_name -> mansio.control.v1.Group
+	43, // 20: mansio.control.v1.ListShardsResponse.shards:type_name -> mansio.control.v1.Shard
+	44, // 21: mansio.control.v1.ListShardsResponse.nodes:type_name -> mansio.control.v1.Node
+	38, // 22: mansio.control.v1.ListShardsResponse.blocked:type_name -> mansio.control.v1.ListShardsResponse.BlockedEntry
+	44, // 23: mansio.control.v1.ListNodesResponse.nodes:type_name -> mansio.control.v1.Node
+	32, // 24: mansio.control.v1.GroupLagResponse.queues:type_name -> mansio.control.v1.QueueLag
+	37, // 25: mansio.control.v1.GetMessageResponse.messages:type_name -> mansio.control.v1.StoredMessage
+	37, // 26: mansio.control.v1.QueryMessagesResponse.messages:type_name -> mansio.control.v1.StoredMessage
+	0,  // 27: mansio.control.v1.Metadata.Watch:input_type -> mansio.control.v1.WatchRequest
+	2,  // 28: mansio.control.v1.Metadata.EnsureTopic:input_type -> mansio.control.v1.EnsureTopicRequest
+	4,  // 29: mansio.control.v1.Metadata.EnsureGroup:input_type -> mansio.control.v1.EnsureGroupRequest
+	6,  // 30: mansio.control.v1.NodeSession.Session:input_type -> mansio.control.v1.NodeReport
+	9,  // 31: mansio.control.v1.Admin.CreateTopic:input_type -> mansio.control.v1.CreateTopicRequest
+	10, // 32: mansio.control.v1.Admin.UpdateTopic:input_type -> mansio.control.v1.UpdateTopicRequest
+	11, // 33: mansio.control.v1.Admin.DeleteTopic:input_type -> mansio.control.v1.DeleteTopicRequest
+	12, // 34: mansio.control.v1.Admin.GetTopic:input_type -> mansio.control.v1.GetTopicRequest
+	15, // 35: mansio.control.v1.Admin.ListTopics:input_type -> mansio.control.v1.ListTopicsRequest
+	17, // 36: mansio.control.v1.Admin.CreateGroup:input_type -> mansio.control.v1.CreateGroupRequest
+	18, // 37: mansio.control.v1.Admin.UpdateGroup:input_type -> mansio.control.v1.UpdateGroupRequest
+	19, // 38: mansio.control.v1.Admin.DeleteGroup:input_type -> mansio.control.v1.DeleteGroupRequest
+	20, // 39: mansio.control.v1.Admin.GetGroup:input_type -> mansio.control.v1.GetGroupRequest
+	22, // 40: mansio.control.v1.Admin.ListGroups:input_type -> mansio.control.v1.ListGroupsRequest
+	24, // 41: mansio.control.v1.Admin.ListShards:input_type -> mansio.control.v1.ListShardsRequest
+	28, // 42: mansio.control.v1.Admin.ListNodes:input_type -> mansio.control.v1.ListNodesRequest
+	26, // 43: mansio.control.v1.Admin.AcceptLoss:input_type -> mansio.control.v1.AcceptLossRequest
+	30, // 44: mansio.control.v1.Inspect.GroupLag:input_type -> mansio.control.v1.GroupLagRequest
+	33, // 45: mansio.control.v1.Inspect.GetMessage:input_type -> mansio.control.v1.GetMessageRequest
+	35, // 46: mansio.control.v1.Inspect.QueryMessages:input_type -> mansio.control.v1.QueryMessagesRequest
+	1,  // 47: mansio.control.v1.Metadata.Watch:output_type -> mansio.control.v1.WatchResponse
+	3,  // 48: mansio.control.v1.Metadata.EnsureTopic:output_type -> mansio.control.v1.EnsureTopicResponse
+	5,  // 49: mansio.control.v1.Metadata.EnsureGroup:output_type -> mansio.control.v1.EnsureGroupResponse
+	8,  // 50: mansio.control.v1.NodeSession.Session:output_type -> mansio.control.v1.NodeCommand
+	13, // 51: mansio.control.v1.Admin.CreateTopic:output_type -> mansio.control.v1.TopicResponse
+	13, // 52: mansio.control.v1.Admin.UpdateTopic:output_type -> mansio.control.v1.TopicResponse
+	14, // 53: mansio.control.v1.Admin.DeleteTopic:output_type -> mansio.control.v1.DeleteResponse
+	13, // 54: mansio.control.v1.Admin.GetTopic:output_type -> mansio.control.v1.TopicResponse
+	16, // 55: mansio.control.v1.Admin.ListTopics:output_type -> mansio.control.v1.ListTopicsResponse
+	21, // 56: mansio.control.v1.Admin.CreateGroup:output_type -> mansio.control.v1.GroupResponse
+	21, // 57: mansio.control.v1.Admin.UpdateGroup:output_type -> mansio.control.v1.GroupResponse
+	14, // 58: mansio.control.v1.Admin.DeleteGroup:output_type -> mansio.control.v1.DeleteResponse
+	21, // 59: mansio.control.v1.Admin.GetGroup:output_type -> mansio.control.v1.GroupResponse
+	23, // 60: mansio.control.v1.Admin.ListGroups:output_type -> mansio.control.v1.ListGroupsResponse
+	25, // 61: mansio.control.v1.Admin.ListShards:output_type -> mansio.control.v1.ListShardsResponse
+	29, // 62: mansio.control.v1.Admin.ListNodes:output_type -> mansio.control.v1.ListNodesResponse
+	27, // 63: mansio.control.v1.Admin.AcceptLoss:output_type -> mansio.control.v1.AcceptLossResponse
+	31, // 64: mansio.control.v1.Inspect.GroupLag:output_type -> mansio.control.v1.GroupLagResponse
+	34, // 65: mansio.control.v1.Inspect.GetMessage:output_type -> mansio.control.v1.GetMessageResponse
+	36, // 66: mansio.control.v1.Inspect.QueryMessages:output_type -> mansio.control.v1.QueryMessagesResponse
+	47, // [47:67] is the sub-list for method output_type
+	27, // [27:47] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_mansio_control_v1_control_proto_init() }
@@ -2598,7 +2728,7 @@ func file_mansio_control_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mansio_control_v1_control_proto_rawDesc), len(file_mansio_control_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   36,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

@@ -549,6 +549,118 @@ func (*DropResponse) Descriptor() ([]byte, []int) {
 	return file_mansio_replica_v1_replica_proto_rawDescGZIP(), []int{8}
 }
 
+type AcceptLossRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Shard         uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
+	Incarnation   uint64                 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	From          uint64                 `protobuf:"varint,3,opt,name=from,proto3" json:"from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcceptLossRequest) Reset() {
+	*x = AcceptLossRequest{}
+	mi := &file_mansio_replica_v1_replica_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcceptLossRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcceptLossRequest) ProtoMessage() {}
+
+func (x *AcceptLossRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_mansio_replica_v1_replica_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcceptLossRequest.ProtoReflect.Descriptor instead.
+func (*AcceptLossRequest) Descriptor() ([]byte, []int) {
+	return file_mansio_replica_v1_replica_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *AcceptLossRequest) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *AcceptLossRequest) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *AcceptLossRequest) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+type AcceptLossResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          uint64                 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
+	To            uint64                 `protobuf:"varint,2,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcceptLossResponse) Reset() {
+	*x = AcceptLossResponse{}
+	mi := &file_mansio_replica_v1_replica_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcceptLossResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcceptLossResponse) ProtoMessage() {}
+
+func (x *AcceptLossResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_mansio_replica_v1_replica_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcceptLossResponse.ProtoReflect.Descriptor instead.
+func (*AcceptLossResponse) Descriptor() ([]byte, []int) {
+	return file_mansio_replica_v1_replica_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *AcceptLossResponse) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *AcceptLossResponse) GetTo() uint64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
 type ProbeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -557,7 +669,7 @@ type ProbeRequest struct {
 
 func (x *ProbeRequest) Reset() {
 	*x = ProbeRequest{}
-	mi := &file_mansio_replica_v1_replica_proto_msgTypes[9]
+	mi := &file_mansio_replica_v1_replica_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -569,7 +681,7 @@ func (x *ProbeRequest) String() string {
 func (*ProbeRequest) ProtoMessage() {}
 
 func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mansio_replica_v1_replica_proto_msgTypes[9]
+	mi := &file_mansio_replica_v1_replica_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -582,7 +694,7 @@ func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
 func (*ProbeRequest) Descriptor() ([]byte, []int) {
-	return file_mansio_replica_v1_replica_proto_rawDescGZIP(), []int{9}
+	return file_mansio_replica_v1_replica_proto_rawDescGZIP(), []int{11}
 }
 
 type ProbeResponse struct {
@@ -595,7 +707,7 @@ type ProbeResponse struct {
 
 func (x *ProbeResponse) Reset() {
 	*x = ProbeResponse{}
-	mi := &file_mansio_replica_v1_replica_proto_msgTypes[10]
+	mi := &file_mansio_replica_v1_replica_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -607,7 +719,7 @@ func (x *ProbeResponse) String() string {
 func (*ProbeResponse) ProtoMessage() {}
 
 func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mansio_replica_v1_replica_proto_msgTypes[10]
+	mi := &file_mansio_replica_v1_replica_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -620,7 +732,7 @@ func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
 func (*ProbeResponse) Descriptor() ([]byte, []int) {
-	return file_mansio_replica_v1_replica_proto_rawDescGZIP(), []int{10}
+	return file_mansio_replica_v1_replica_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ProbeResponse) GetInstance() uint64 {
@@ -652,7 +764,7 @@ type Replica struct {
 
 func (x *Replica) Reset() {
 	*x = Replica{}
-	mi := &file_mansio_replica_v1_replica_proto_msgTypes[11]
+	mi := &file_mansio_replica_v1_replica_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -664,7 +776,7 @@ func (x *Replica) String() string {
 func (*Replica) ProtoMessage() {}
 
 func (x *Replica) ProtoReflect() protoreflect.Message {
-	mi := &file_mansio_replica_v1_replica_proto_msgTypes[11]
+	mi := &file_mansio_replica_v1_replica_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -677,7 +789,7 @@ func (x *Replica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replica.ProtoReflect.Descriptor instead.
 func (*Replica) Descriptor() ([]byte, []int) {
-	return file_mansio_replica_v1_replica_proto_rawDescGZIP(), []int{11}
+	return file_mansio_replica_v1_replica_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Replica) GetShard() uint32 {
@@ -768,7 +880,14 @@ const file_mansio_replica_v1_replica_proto_rawDesc = "" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12'\n" +
 	"\x0fconfig_revision\x18\x03 \x01(\x03R\x0econfigRevision\"\x0e\n" +
-	"\fDropResponse\"\x0e\n" +
+	"\fDropResponse\"_\n" +
+	"\x11AcceptLossRequest\x12\x14\n" +
+	"\x05shard\x18\x01 \x01(\rR\x05shard\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x12\n" +
+	"\x04from\x18\x03 \x01(\x04R\x04from\"8\n" +
+	"\x12AcceptLossResponse\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\x04R\x02to\"\x0e\n" +
 	"\fProbeRequest\"c\n" +
 	"\rProbeResponse\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\x04R\binstance\x126\n" +
@@ -780,13 +899,15 @@ const file_mansio_replica_v1_replica_proto_rawDesc = "" +
 	"\x04role\x18\x04 \x01(\tR\x04role\x12\x10\n" +
 	"\x03end\x18\x05 \x01(\x04R\x03end\x12\x16\n" +
 	"\x06commit\x18\x06 \x01(\x04R\x06commit\x12\x18\n" +
-	"\aapplied\x18\a \x01(\x04R\aapplied2\x87\x03\n" +
+	"\aapplied\x18\a \x01(\x04R\aapplied2\xe2\x03\n" +
 	"\fShardControl\x12J\n" +
 	"\x05Fence\x12\x1f.mansio.replica.v1.FenceRequest\x1a .mansio.replica.v1.FenceResponse\x12G\n" +
 	"\x04Lead\x12\x1e.mansio.replica.v1.LeadRequest\x1a\x1f.mansio.replica.v1.LeadResponse\x12M\n" +
 	"\x06Create\x12 .mansio.replica.v1.CreateRequest\x1a!.mansio.replica.v1.CreateResponse\x12G\n" +
 	"\x04Drop\x12\x1e.mansio.replica.v1.DropRequest\x1a\x1f.mansio.replica.v1.DropResponse\x12J\n" +
-	"\x05Probe\x12\x1f.mansio.replica.v1.ProbeRequest\x1a .mansio.replica.v1.ProbeResponseB>Z<github.com/mansiomq/mansio/proto/mansio/replica/v1;replicav1b\x06proto3"
+	"\x05Probe\x12\x1f.mansio.replica.v1.ProbeRequest\x1a .mansio.replica.v1.ProbeResponse\x12Y\n" +
+	"\n" +
+	"AcceptLoss\x12$.mansio.replica.v1.AcceptLossRequest\x1a%.mansio.replica.v1.AcceptLossResponseB>Z<github.com/mansiomq/mansio/proto/mansio/replica/v1;replicav1b\x06proto3"
 
 var (
 	file_mansio_replica_v1_replica_proto_rawDescOnce sync.Once
@@ -800,40 +921,44 @@ func file_mansio_replica_v1_replica_proto_rawDescGZIP() []byte {
 	return file_mansio_replica_v1_replica_proto_rawDescData
 }
 
-var file_mansio_replica_v1_replica_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_mansio_replica_v1_replica_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_mansio_replica_v1_replica_proto_goTypes = []any{
-	(*FenceRequest)(nil),   // 0: mansio.replica.v1.FenceRequest
-	(*FenceResponse)(nil),  // 1: mansio.replica.v1.FenceResponse
-	(*Seen)(nil),           // 2: mansio.replica.v1.Seen
-	(*LeadRequest)(nil),    // 3: mansio.replica.v1.LeadRequest
-	(*LeadResponse)(nil),   // 4: mansio.replica.v1.LeadResponse
-	(*CreateRequest)(nil),  // 5: mansio.replica.v1.CreateRequest
-	(*CreateResponse)(nil), // 6: mansio.replica.v1.CreateResponse
-	(*DropRequest)(nil),    // 7: mansio.replica.v1.DropRequest
-	(*DropResponse)(nil),   // 8: mansio.replica.v1.DropResponse
-	(*ProbeRequest)(nil),   // 9: mansio.replica.v1.ProbeRequest
-	(*ProbeResponse)(nil),  // 10: mansio.replica.v1.ProbeResponse
-	(*Replica)(nil),        // 11: mansio.replica.v1.Replica
-	(*v1.ReplicaID)(nil),   // 12: mansio.control.v1.ReplicaID
-	(*v1.Shard)(nil),       // 13: mansio.control.v1.Shard
+	(*FenceRequest)(nil),       // 0: mansio.replica.v1.FenceRequest
+	(*FenceResponse)(nil),      // 1: mansio.replica.v1.FenceResponse
+	(*Seen)(nil),               // 2: mansio.replica.v1.Seen
+	(*LeadRequest)(nil),        // 3: mansio.replica.v1.LeadRequest
+	(*LeadResponse)(nil),       // 4: mansio.replica.v1.LeadResponse
+	(*CreateRequest)(nil),      // 5: mansio.replica.v1.CreateRequest
+	(*CreateResponse)(nil),     // 6: mansio.replica.v1.CreateResponse
+	(*DropRequest)(nil),        // 7: mansio.replica.v1.DropRequest
+	(*DropResponse)(nil),       // 8: mansio.replica.v1.DropResponse
+	(*AcceptLossRequest)(nil),  // 9: mansio.replica.v1.AcceptLossRequest
+	(*AcceptLossResponse)(nil), // 10: mansio.replica.v1.AcceptLossResponse
+	(*ProbeRequest)(nil),       // 11: mansio.replica.v1.ProbeRequest
+	(*ProbeResponse)(nil),      // 12: mansio.replica.v1.ProbeResponse
+	(*Replica)(nil),            // 13: mansio.replica.v1.Replica
+	(*v1.ReplicaID)(nil),       // 14: mansio.control.v1.ReplicaID
+	(*v1.Shard)(nil),           // 15: mansio.control.v1.Shard
 }
 var file_mansio_replica_v1_replica_proto_depIdxs = []int32{
-	12, // 0: mansio.replica.v1.FenceRequest.want:type_name -> mansio.control.v1.ReplicaID
+	14, // 0: mansio.replica.v1.FenceRequest.want:type_name -> mansio.control.v1.ReplicaID
 	2,  // 1: mansio.replica.v1.FenceResponse.seen:type_name -> mansio.replica.v1.Seen
-	13, // 2: mansio.replica.v1.LeadRequest.shard:type_name -> mansio.control.v1.Shard
-	11, // 3: mansio.replica.v1.ProbeResponse.replicas:type_name -> mansio.replica.v1.Replica
+	15, // 2: mansio.replica.v1.LeadRequest.shard:type_name -> mansio.control.v1.Shard
+	13, // 3: mansio.replica.v1.ProbeResponse.replicas:type_name -> mansio.replica.v1.Replica
 	0,  // 4: mansio.replica.v1.ShardControl.Fence:input_type -> mansio.replica.v1.FenceRequest
 	3,  // 5: mansio.replica.v1.ShardControl.Lead:input_type -> mansio.replica.v1.LeadRequest
 	5,  // 6: mansio.replica.v1.ShardControl.Create:input_type -> mansio.replica.v1.CreateRequest
 	7,  // 7: mansio.replica.v1.ShardControl.Drop:input_type -> mansio.replica.v1.DropRequest
-	9,  // 8: mansio.replica.v1.ShardControl.Probe:input_type -> mansio.replica.v1.ProbeRequest
-	1,  // 9: mansio.replica.v1.ShardControl.Fence:output_type -> mansio.replica.v1.FenceResponse
-	4,  // 10: mansio.replica.v1.ShardControl.Lead:output_type -> mansio.replica.v1.LeadResponse
-	6,  // 11: mansio.replica.v1.ShardControl.Create:output_type -> mansio.replica.v1.CreateResponse
-	8,  // 12: mansio.replica.v1.ShardControl.Drop:output_type -> mansio.replica.v1.DropResponse
-	10, // 13: mansio.replica.v1.ShardControl.Probe:output_type -> mansio.replica.v1.ProbeResponse
-	9,  // [9:14] is the sub-list for method output_type
-	4,  // [4:9] is the sub-list for method input_type
+	11, // 8: mansio.replica.v1.ShardControl.Probe:input_type -> mansio.replica.v1.ProbeRequest
+	9,  // 9: mansio.replica.v1.ShardControl.AcceptLoss:input_type -> mansio.replica.v1.AcceptLossRequest
+	1,  // 10: mansio.replica.v1.ShardControl.Fence:output_type -> mansio.replica.v1.FenceResponse
+	4,  // 11: mansio.replica.v1.ShardControl.Lead:output_type -> mansio.replica.v1.LeadResponse
+	6,  // 12: mansio.replica.v1.ShardControl.Create:output_type -> mansio.replica.v1.CreateResponse
+	8,  // 13: mansio.replica.v1.ShardControl.Drop:output_type -> mansio.replica.v1.DropResponse
+	12, // 14: mansio.replica.v1.ShardControl.Probe:output_type -> mansio.replica.v1.ProbeResponse
+	10, // 15: mansio.replica.v1.ShardControl.AcceptLoss:output_type -> mansio.replica.v1.AcceptLossResponse
+	10, // [10:16] is the sub-list for method output_type
+	4,  // [4:10] is the sub-list for method input_type
 	4,  // [4:4] is the sub-list for extension type_name
 	4,  // [4:4] is the sub-list for extension extendee
 	0,  // [0:4] is the sub-list for field type_name
@@ -850,7 +975,7 @@ func file_mansio_replica_v1_replica_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mansio_replica_v1_replica_proto_rawDesc), len(file_mansio_replica_v1_replica_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,11 +21,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ShardControl_Fence_FullMethodName  = "/mansio.replica.v1.ShardControl/Fence"
-	ShardControl_Lead_FullMethodName   = "/mansio.replica.v1.ShardControl/Lead"
-	ShardControl_Create_FullMethodName = "/mansio.replica.v1.ShardControl/Create"
-	ShardControl_Drop_FullMethodName   = "/mansio.replica.v1.ShardControl/Drop"
-	ShardControl_Probe_FullMethodName  = "/mansio.replica.v1.ShardControl/Probe"
+	ShardControl_Fence_FullMethodName      = "/mansio.replica.v1.ShardControl/Fence"
+	ShardControl_Lead_FullMethodName       = "/mansio.replica.v1.ShardControl/Lead"
+	ShardControl_Create_FullMethodName     = "/mansio.replica.v1.ShardControl/Create"
+	ShardControl_Drop_FullMethodName       = "/mansio.replica.v1.ShardControl/Drop"
+	ShardControl_Probe_FullMethodName      = "/mansio.replica.v1.ShardControl/Probe"
+	ShardControl_AcceptLoss_FullMethodName = "/mansio.replica.v1.ShardControl/AcceptLoss"
 )
 
 // ShardControlClient is the client API for ShardControl service.
@@ -47,6 +48,9 @@ type ShardControlClient interface {
 	Drop(ctx context.Context, in *DropRequest, opts ...grpc.CallOption) (*DropResponse, error)
 	// Probe tells that the process lives, and how its replicas are.
 	Probe(ctx context.Context, in *ProbeRequest, opts ...grpc.CallOption) (*ProbeResponse, error)
+	// AcceptLoss cuts the log of a replica that failed in recovery at an LSN and
+	// recovers it anew; its next barrier says that entries may be missing.
+	AcceptLoss(ctx context.Context, in *AcceptLossRequest, opts ...grpc.CallOption) (*AcceptLossResponse, error)
 }
 
 type shardControlClient struct {
@@ -107,6 +111,16 @@ func (c *shardControlClient) Probe(ctx context.Context, in *ProbeRequest, opts .
 	return out, nil
 }
 
+func (c *shardControlClient) AcceptLoss(ctx context.Context, in *AcceptLossRequest, opts ...grpc.CallOption) (*AcceptLossResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AcceptLossResponse)
+	err := c.cc.Invoke(ctx, ShardControl_AcceptLoss_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ShardControlServer is the server API for ShardControl service.
 // All implementations must embed UnimplementedShardControlServer
 // for forward compatibility.
@@ -126,6 +140,9 @@ type ShardControlServer interface {
 	Drop(context.Context, *DropRequest) (*DropResponse, error)
 	// Probe tells that the process lives, and how its replicas are.
 	Probe(context.Context, *ProbeRequest) (*ProbeResponse, error)
+	// AcceptLoss cuts the log of a replica that failed in recovery at an LSN and
+	// recovers it anew; its next barrier says that entries may be missing.
+	AcceptLoss(context.Context, *AcceptLossRequest) (*AcceptLossResponse, error)
 	mustEmbedUnimplementedShardControlServer()
 }
 
@@ -150,6 +167,9 @@ func (UnimplementedShardControlServer) Drop(context.Context, *DropRequest) (*Dro
 }
 func (UnimplementedShardControlServer) Probe(context.Context, *ProbeRequest) (*ProbeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Probe not implemented")
+}
+func (UnimplementedShardControlServer) AcceptLoss(context.Context, *AcceptLossRequest) (*AcceptLossResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AcceptLoss not implemented")
 }
 func (UnimplementedShardControlServer) mustEmbedUnimplementedShardControlServer() {}
 func (UnimplementedShardControlServer) testEmbeddedByValue()                      {}
@@ -262,6 +282,24 @@ func _ShardControl_Probe_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ShardControl_AcceptLoss_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AcceptLossRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ShardControlServer).AcceptLoss(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ShardControl_AcceptLoss_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ShardControlServer).AcceptLoss(ctx, req.(*AcceptLossRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ShardControl_ServiceDesc is the grpc.ServiceDesc for ShardControl service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -288,6 +326,10 @@ var ShardControl_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Probe",
 			Handler:    _ShardControl_Probe_Handler,
+		},
+		{
+			MethodName: "AcceptLoss",
+			Handler:    _ShardControl_AcceptLoss_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
