@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 
+	"github.com/mansiomq/mansio/internal/storeapi"
 	pb "github.com/mansiomq/mansio/proto/apache/rocketmq/v2"
 	"github.com/mansiomq/mansio/proxy/session"
 )
@@ -85,6 +86,9 @@ func (p *Proxy) begin(ctx context.Context, method string) (call, *pb.Status) {
 	id := header(ctx, headerClientID)
 	if strings.TrimSpace(id) == "" {
 		return c, status(pb.Code_CLIENT_ID_REQUIRED, "client id cannot be empty: send the header "+headerClientID)
+	}
+	if len(id) > storeapi.ClientIDBytesMax {
+		return c, statusf(pb.Code_BAD_REQUEST, "client id has %d bytes, at most %d are allowed", len(id), storeapi.ClientIDBytesMax)
 	}
 	if c.client = p.clients.Find(id); c.client != nil {
 		c.client.Seen(c.at.UnixMilli())

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/mansiomq/mansio/internal/fault"
+	"github.com/mansiomq/mansio/internal/storeapi"
 	pb "github.com/mansiomq/mansio/proto/apache/rocketmq/v2"
 	controlv1 "github.com/mansiomq/mansio/proto/mansio/control/v1"
 )
@@ -155,6 +156,7 @@ func TestFirstCall(t *testing.T) {
 }
 
 func TestClientIDRequired(t *testing.T) {
+	longest := strings.Repeat("i", storeapi.ClientIDBytesMax)
 	bubble(t, func(f *fixture) {
 		withTopics(f)
 		f.with("", func(c *client) {
@@ -169,11 +171,17 @@ func TestClientIDRequired(t *testing.T) {
 					}
 					wantCode(f.t, r.name+", "+name, got, pb.Code_CLIENT_ID_REQUIRED)
 				}
+				got, err := r.call(metadata.NewOutgoingContext(c.ctx, metadata.Pairs(headerClientID, longest+"i")), c)
+				if err != nil {
+					f.t.Fatalf("%s, too long: %v", r.name, err)
+				}
+				wantCode(f.t, r.name+", too long", got, pb.Code_BAD_REQUEST)
 			}
 		})
 		if n := f.proxy.clients.Len(); n != 0 {
 			f.t.Errorf("%d clients without an id are remembered", n)
 		}
+		f.with(longest, func(c *client) { c.mustSend("orders", "m") })
 	})
 }
 

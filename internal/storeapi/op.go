@@ -20,6 +20,8 @@ const (
 	// SeqWindow is how far a message's sequence number may run ahead of the
 	// oldest unanswered one on its shard.
 	SeqWindow = 4096
+	// ClientIDBytesMax bounds the text of a client id: shards remember and log ids.
+	ClientIDBytesMax = 255
 )
 
 // Op is one operation on one shard.

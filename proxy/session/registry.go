@@ -19,9 +19,7 @@ const (
 
 	// Parts is how many parts the clients are in, each with a lock of its own.
 	Parts = 64
-	// idBytesMax and languageBytesMax bound what headers say of a client; longer
-	// ids are served but not remembered.
-	idBytesMax       = 1024
+	// languageBytesMax bounds what is remembered of a client's language.
 	languageBytesMax = 32
 )
 
@@ -82,10 +80,8 @@ func (r *Registry) add(id, language string) *Client {
 	if known := p.clients[id]; known != nil {
 		return known
 	}
-	if len(id) > idBytesMax || r.count.Add(1) > r.max {
-		if len(id) <= idBytesMax {
-			r.count.Add(-1)
-		}
+	if r.count.Add(1) > r.max {
+		r.count.Add(-1)
 		return c
 	}
 	p.clients[c.ID] = c
