@@ -217,7 +217,9 @@ func (v *views) heed(c *record.Config) error {
 		if err := proto.Unmarshal(c.Bytes, &s); err != nil {
 			return err
 		}
-		v.deliveries.ApplyStart(delivery.Key{Group: ident.Group(s.GetGroup()), Topic: ident.Topic(s.GetTopic())}, startRule(&s, c.Revision))
+		if v.topics[ident.Topic(s.GetTopic())] != nil { // else it was deleted meanwhile
+			v.deliveries.ApplyStart(startKey(&s), startRule(&s, c.Revision))
+		}
 	}
 	return nil
 }

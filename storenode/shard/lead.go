@@ -144,6 +144,10 @@ func (s *Shard) applyOne(e *record.Entry, w waiter) {
 		s.lead(e.Term)
 	case record.TypeTimeShift:
 		s.shifting = max(s.shifting-1, 0)
+	case record.TypeConfig:
+		if out.config.Kind == record.ConfigStart {
+			s.appliedStart(&out.config)
+		}
 	case record.TypeSeal:
 		s.appliedSeal(e)
 	case record.TypeTrim:
@@ -157,7 +161,7 @@ func (s *Shard) applyOne(e *record.Entry, w waiter) {
 // answerFences answers the controller when all that was sequenced is durable
 // and applied.
 func (s *Shard) answerFences() {
-	if s.syncing != nil || !s.filling.empty() {
+	if !s.failed() && (s.syncing != nil || !s.filling.empty()) {
 		return
 	}
 	for _, answer := range s.fences {

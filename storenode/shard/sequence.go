@@ -5,15 +5,12 @@ package shard
 import (
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/mansiomq/mansio/internal/ident"
 	"github.com/mansiomq/mansio/internal/message"
 	"github.com/mansiomq/mansio/internal/storeapi"
 	"github.com/mansiomq/mansio/storenode/commitlog"
 	"github.com/mansiomq/mansio/storenode/record"
 	"github.com/mansiomq/mansio/storenode/replica"
-	"github.com/mansiomq/mansio/storenode/view/delivery"
 )
 
 // waiter ties an entry to what waits for it: the index-th part of a pending
@@ -151,28 +148,6 @@ func (s *Shard) sequenceAppend(op *storeapi.Op, r *storeapi.Append) {
 // entryBytesMax is the largest padded entry that a segment can hold.
 func (s *Shard) entryBytesMax() int64 {
 	return min(record.EntryBytesMax, s.o.SegmentBytes-commitlog.SealReserve)
-}
-
-// tellStart makes sure that the log holds where the group begins in the topic.
-func (s *Shard) tellStart(g ident.Group, t ident.Topic) {
-	key := delivery.Key{Group: g, Topic: t}
-	if _, told := s.starts[key]; told {
-		return
-	}
-	start, ok := s.o.Metadata.Start(g, t)
-	if !ok {
-		return // the earliest message, as without any rule
-	}
-	bytes, err := proto.Marshal(start)
-	if err != nil {
-		return
-	}
-	s.starts[key] = struct{}{}
-	body := record.Config{
-		Kind: record.ConfigStart, ID: uint64(g), RestoreEpoch: s.restoreEpoch, Revision: uint64(start.GetRevision()), Bytes: bytes, //nolint:gosec // positive
-	}
-	s.scratch = body.Append(s.scratch[:0])
-	s.put(record.TypeConfig, waiter{}, s.scratch)
 }
 
 // tell makes sure that the log holds an object's configuration as new as the

@@ -127,7 +127,7 @@ type Shard struct {
 	commitEnd     ident.LSN
 	restoreEpoch  uint64
 	told          map[configKey]toldConfig
-	starts        map[delivery.Key]struct{}
+	starts        map[delivery.Key]delivery.Start // logged and not applied yet
 	filling       *batch
 	syncing       *batch
 	spareBatch    *batch
@@ -196,7 +196,7 @@ func Open(o Options) (*Shard, error) {
 		calls: make(chan func(), 64), toWrite: make(chan *batch, 1), written: make(chan round, 1),
 		reads: newWorkQueue(), chores: newWorkQueue(), stopping: make(chan struct{}), stopped: make(chan struct{}),
 		machine: replica.NewMachine(meta.Term, o.Instance), views: newViews(), parking: newParking(),
-		told: map[configKey]toldConfig{}, starts: map[delivery.Key]struct{}{}, signs: map[memberID]struct{}{},
+		told: map[configKey]toldConfig{}, starts: map[delivery.Key]delivery.Start{}, signs: map[memberID]struct{}{},
 		filling: &batch{}, spareBatch: &batch{},
 	}
 	s.publish()

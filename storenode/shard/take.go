@@ -43,9 +43,12 @@ func (s *Shard) sequenceTake(op *storeapi.Op, r *storeapi.Take) {
 		reply(op, storeapi.DiskFull, s.tail.term, nil)
 		return
 	}
-	s.tellStart(r.Group, r.Topic)
-	now := s.tail.timeMS
 	key := delivery.Key{Group: r.Group, Topic: r.Topic}
+	if code := s.tellStart(op, key); code != storeapi.OK {
+		reply(op, code, s.tail.term, nil)
+		return
+	}
+	now := s.tail.timeMS
 	if r.Client != "" {
 		s.subscriptions.Subscribed(key, r.Client, filterOf(&r.Filter), now)
 	}
@@ -89,8 +92,8 @@ func (s *Shard) selectRequest(key delivery.Key, f delivery.Filter, n int) *deliv
 	slices.SortFunc(s.queueStates, func(a, b delivery.QueueState) int { return cmp.Compare(a.ID, b.ID) })
 	return &delivery.SelectRequest{
 		Key: key, Max: n, Filter: f, Audience: s.subscriptions.Audience(key, s.tail.timeMS), NowMS: s.tail.timeMS,
-		Queues: s.queueStates,
-		First: func(q ident.Queue, rule delivery.Start) ident.Offset {
+		Queues: s.queueStates, Start: s.starts[key],
+		First: func(q ident.Queue, rule delivery.Start) (ident.Offset, bool) {
 			return s.startOffset(key, q, rule)
 		},
 		Postings: func(q ident.Queue, from ident.Offset, dst []delivery.Posting) int {
@@ -98,33 +101,6 @@ func (s *Shard) selectRequest(key delivery.Key, f delivery.Filter, n int) *deliv
 		},
 		InFlightMax: int(s.views.groups[key.Group].GetInFlightMax()),
 	}
-}
-
-// startOffset is where a group begins in a queue that it has never read.
-func (s *Shard) startOffset(key delivery.Key, q ident.Queue, rule delivery.Start) ident.Offset {
-	minimum, next := s.views.queues.Min(key.Topic, q), s.views.queues.Next(key.Topic, q)
-	if rule.Kind == record.StartEarliest || s.views.createdAfter(key.Topic, q, rule.Revision) {
-		return minimum
-	}
-	at, ok, err := s.archive.OffsetAtTime(key.Topic, q, rule.TimeMS)
-	if err != nil {
-		s.fail(err)
-		return next
-	}
-	if !ok {
-		at, ok = s.views.queues.OffsetAtTime(key.Topic, q, rule.TimeMS)
-	}
-	if !ok {
-		return next
-	}
-	return max(at, minimum)
-}
-
-// createdAfter reports whether the queue came to be after that revision of the
-// metadata: then a group that subscribed before reads all of it.
-func (v *views) createdAfter(t ident.Topic, q ident.Queue, revision uint64) bool {
-	queues := v.topics[t].GetQueues()
-	return uint64(q) < uint64(len(queues)) && uint64(queues[q].GetCreatedRevision()) > revision //nolint:gosec // revisions are positive
 }
 
 // postings reads tag hashes and sizes for a selection that needs them.

@@ -21,8 +21,12 @@ func (s *Shard) park(op *storeapi.Op, r *storeapi.Park) {
 		reply(op, storeapi.TopicNotFound, s.tail.term, nil)
 		return
 	}
+	key := delivery.Key{Group: r.Group, Topic: r.Topic}
+	if s.innerRoom(0) {
+		s.tellStart(op, key) // if it is not known, the Take that follows will say so
+	}
 	if r.Client != "" {
-		s.subscriptions.Subscribed(delivery.Key{Group: r.Group, Topic: r.Topic}, r.Client, filterOf(&r.Filter), s.tail.timeMS)
+		s.subscriptions.Subscribed(key, r.Client, filterOf(&r.Filter), s.tail.timeMS)
 	}
 	if code := s.parking.add(op, r); code != storeapi.OK {
 		reply(op, code, s.tail.term, nil)
@@ -110,7 +114,7 @@ func (s *Shard) scanOn() {
 
 // skip logs that offsets which no subscription wants are done.
 func (s *Shard) skip(key delivery.Key, f delivery.Filter) {
-	if !s.innerRoom(0) {
+	if !s.innerRoom(0) || s.tellStart(&storeapi.Op{}, key) != storeapi.OK {
 		return
 	}
 	sel := s.selector.Select(s.selectRequest(key, f, 0))

@@ -196,8 +196,9 @@ func (mc *machine) topicQueue(t *rapid.T) topicQueue {
 func (mc *machine) request(k Key, f Filter, n int) *SelectRequest {
 	req := &SelectRequest{
 		Key: k, Max: n, Filter: f, Audience: mc.audience, NowMS: mc.nowMS,
-		First: func(q ident.Queue, s Start) ident.Offset {
-			return mc.firstAt(topicQueue{k.Topic, q}, s)
+		First: func(q ident.Queue, s Start) (ident.Offset, bool) {
+			o := mc.firstAt(topicQueue{k.Topic, q}, s)
+			return o, int(o) < len(mc.queues[topicQueue{k.Topic, q}].tags)
 		},
 		Postings: func(q ident.Queue, from ident.Offset, dst []Posting) int {
 			tags := mc.queues[topicQueue{k.Topic, q}].tags[from:]

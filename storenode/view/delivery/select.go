@@ -190,10 +190,25 @@ func (b *batch) look(i int) {
 
 // first is where the group begins in a queue that it never read.
 func (b *batch) first(q QueueState) uint64 {
-	if b.p == nil || b.p.start.Kind == record.StartEarliest || b.req.First == nil {
+	rule := b.req.Start
+	if b.p != nil {
+		rule = b.p.start
+	}
+	if rule.Kind == record.StartEarliest || b.req.First == nil {
 		return uint64(q.Min)
 	}
-	return uint64(min(max(b.req.First(q.ID, b.p.start), q.Min), max(q.Next, q.Min)))
+	if b.sight.rule != rule {
+		b.sight.rule = rule
+		clear(b.sight.firsts)
+	}
+	first, known := b.sight.firsts[q.ID]
+	if !known {
+		var final bool
+		if first, final = b.req.First(q.ID, rule); final {
+			b.sight.firsts[q.ID] = first
+		}
+	}
+	return uint64(min(max(first, q.Min), max(q.Next, q.Min)))
 }
 
 // visit picks up to quota offsets of a walk and reports whether it may have

@@ -346,14 +346,29 @@ func TestAvailableCap(t *testing.T) {
 
 func TestStart(t *testing.T) {
 	st := newStage(t, 1, 30)
-	st.d.ApplyStart(st.key, Start{Kind: record.StartTime, TimeMS: 77})
+	rule := Start{Kind: record.StartTime, TimeMS: 77}
+	asked, first, final := 0, ident.Offset(30), false
 	st.setup = func(r *SelectRequest) {
-		r.First = func(q ident.Queue, s Start) ident.Offset {
-			if s.TimeMS != 77 {
+		r.Start = rule
+		r.First = func(_ ident.Queue, s Start) (ident.Offset, bool) {
+			asked++
+			if s != rule {
 				t.Fatalf("asked with %+v", s)
 			}
-			return 20
+			return first, final
 		}
+	}
+	if sel := st.choose(3, Filter{}); !sel.Empty() || asked != 1 {
+		t.Fatalf("before the state knows the rule: %+v, asked %d times", sel, asked)
+	}
+	first, final = 20, true
+	if m := st.s.Matchable(st.request(1, Filter{})); !m.Ready || asked != 2 {
+		t.Fatalf("%+v, asked %d times", m, asked)
+	}
+	st.d.ApplyStart(st.key, rule)
+	st.setup(st.request(1, Filter{}))
+	if m := st.s.Matchable(st.request(1, Filter{})); !m.Ready || asked > 3 {
+		t.Fatalf("%+v, asked %d times", m, asked)
 	}
 	if _, got := st.receive(3, Filter{}); got[0].Offset != 20 {
 		t.Fatalf("began at %v", got[0])

@@ -53,9 +53,12 @@ type SelectRequest struct {
 	Audience Audience
 	NowMS    int64        // log time
 	Queues   []QueueState // by ascending id
+	// Start is the group's rule as long as the state does not know one.
+	Start Start
 	// First is asked where the group begins in a queue, when that is not its
-	// minimum (see Start). nil: at the minimum.
-	First func(ident.Queue, Start) ident.Offset
+	// minimum (see Start), and whether later messages change nothing about that:
+	// then it is not asked again. nil: at the minimum.
+	First func(ident.Queue, Start) (o ident.Offset, final bool)
 	// Postings fills dst with the postings from offset from upward and returns
 	// how many it has at hand; selection in that queue ends there. Needed only
 	// with a filter or a limit of bytes. nil: sizes and tags are 0.
@@ -130,6 +133,8 @@ type sight struct {
 	capped     bool // a cap kept a receive from getting something, before the state knew the pair
 	holds      map[ident.Queue]hold
 	cursors    map[cursorKey]scanPos
+	rule       Start // for which firsts hold
+	firsts     map[ident.Queue]ident.Offset
 	dueSeen    map[uint64]uint64 // filter key → dueSeq of the last chunk without a match
 }
 
@@ -205,6 +210,7 @@ func (s *Selector) sight(k Key) *sight {
 			serial: s.serial, generation: generation,
 			holds:   map[ident.Queue]hold{},
 			cursors: map[cursorKey]scanPos{},
+			firsts:  map[ident.Queue]ident.Offset{},
 			dueSeen: map[uint64]uint64{},
 		}
 		s.sights[k] = g
