@@ -450,6 +450,33 @@ func TestLowSpace(t *testing.T) {
 	})
 }
 
+// Preparing itself may take the last free bytes: that is noticed at once, not at
+// the next look at the disk.
+func TestLowSpaceByPreparing(t *testing.T) {
+	m := disk.NewMemory()
+	bubble(t, m, func(o *Options) {
+		m.Limit(8 << 20)
+		o.MinFreeBytes = 4 << 20
+		o.FreeBytes = func() (int64, int64, error) { return m.Free("") }
+	}, func(t *testing.T, w *writer) {
+		for range 200 {
+			if w.l.Space().Low {
+				break
+			}
+			_, err := w.append(UseClient, record.TypeMessage, body(50_000, "x"))
+			must(t, err)
+			if w.l.Room() < 60_000 {
+				_, err := w.append(UseVital, record.TypeSeal, nil)
+				must(t, err)
+			}
+			synctest.Wait() // no second passes
+		}
+		if s := w.l.Space(); !s.Low || s.Full || s.FreeBytes > 4<<20 || s.FreeBytes < 1<<20 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
 // Whoever lays entries out ahead learns from Limit how far they may go.
 func TestLimits(t *testing.T) {
 	m := disk.NewMemory()

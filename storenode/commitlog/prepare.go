@@ -113,6 +113,7 @@ func (l *Log) step() (more bool, err error) {
 	if err := l.zero(a, upTo); err != nil {
 		return false, l.prepareFailed(err)
 	}
+	l.readSpace() // what was just taken may have been the last to spare
 	l.setFull(false)
 	return true, nil
 }
