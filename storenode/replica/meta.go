@@ -34,6 +34,7 @@ type Meta struct {
 	Clean       bool       // the last stop was clean: log and checkpoint are whole
 	FlushSync   bool       // every acknowledgement was preceded by a sync
 	Lossy       bool       // may lack entries that it has acknowledged
+	Unclean     bool       // an operator gave up entries, and no barrier has said so yet
 	Floor       ident.LSN  // everything below was durable: unreadable means corrupt
 	Seen        Seen
 	Cuts        []Cut
@@ -48,14 +49,14 @@ const (
 	// them, and more cuts than this in one retention are no longer an accident.
 	cutsMax = 128
 
-	flagClean, flagFlushSync, flagLossy = 1, 2, 4
+	flagClean, flagFlushSync, flagLossy, flagUnclean = 1, 2, 4, 8
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // encode draws the slot file, little-endian:
 //
-//	 0 magic "MNSOMETA"   8 format u16   10 flags u16 (1 clean, 2 flush sync, 4 lossy)
+//	 0 magic "MNSOMETA"   8 format u16   10 flags u16 (1 clean, 2 flush sync, 4 lossy, 8 unclean)
 //	12 sequence u64      20 cluster u64  28 shard u32     32 incarnation u64
 //	40 term u64          48 instance u64 56 boot id 16    72 floor u64
 //	80 seen term u64     88 seen revision i64             96 seen etcd cluster u64
@@ -63,7 +64,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 func (m *Meta) encode(sequence uint64) []byte {
 	le := binary.LittleEndian
 	var flags uint16
-	for bit, on := range map[uint16]bool{flagClean: m.Clean, flagFlushSync: m.FlushSync, flagLossy: m.Lossy} {
+	for bit, on := range map[uint16]bool{flagClean: m.Clean, flagFlushSync: m.FlushSync, flagLossy: m.Lossy, flagUnclean: m.Unclean} {
 		if on {
 			flags |= bit
 		}
@@ -109,7 +110,7 @@ func decodeMeta(b []byte) (m Meta, sequence uint64, err error) {
 	}
 	flags := le.Uint16(b[10:])
 	m = Meta{
-		Clean: flags&flagClean != 0, FlushSync: flags&flagFlushSync != 0, Lossy: flags&flagLossy != 0,
+		Clean: flags&flagClean != 0, FlushSync: flags&flagFlushSync != 0, Lossy: flags&flagLossy != 0, Unclean: flags&flagUnclean != 0,
 		Cluster: le.Uint64(b[20:]), Shard: ident.Shard(le.Uint32(b[28:])), Incarnation: le.Uint64(b[32:]),
 		Term: ident.Term(le.Uint64(b[40:])), Instance: le.Uint64(b[48:]), BootID: [16]byte(b[56:72]),
 		Floor: ident.LSN(le.Uint64(b[72:])),

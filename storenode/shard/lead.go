@@ -7,6 +7,7 @@ import (
 	"github.com/mansiomq/mansio/internal/storeapi"
 	"github.com/mansiomq/mansio/storenode/clock"
 	"github.com/mansiomq/mansio/storenode/record"
+	"github.com/mansiomq/mansio/storenode/replica"
 	"github.com/mansiomq/mansio/storenode/view/delivery"
 )
 
@@ -16,7 +17,7 @@ func (s *Shard) beginTerm(term ident.Term, inSync []record.ReplicaID) {
 	s.clock = clock.Start(s.views.applied.TimeMS, s.reading)
 	s.tail.term, s.tail.timeMS = term, 0
 	s.tail.timeMS = max(s.clock.Now(s.reading), s.views.applied.TimeMS)
-	body := record.TermStart{InSync: inSync, PrevEnd: s.tail.end}
+	body := record.TermStart{InSync: inSync, PrevEnd: s.tail.end, Unclean: s.meta.Get().Unclean}
 	s.scratch = body.Append(s.scratch[:0])
 	s.put(record.TypeTermStart, waiter{}, s.scratch)
 	s.logger.Info("begins a term", "term", term, "replica_role", s.machine.Role().String(), "log_end", s.tail.end)
@@ -38,6 +39,9 @@ func (s *Shard) shift(stepMS int64) {
 // lead begins to serve: the barrier has been applied.
 func (s *Shard) lead(term ident.Term) {
 	s.machine.BarrierApplied(term)
+	if s.meta.Get().Unclean { // said, for ever
+		s.chore(func() error { return s.meta.Update(func(m *replica.Meta) { m.Unclean = false }) })
+	}
 	if !s.leads() {
 		return
 	}

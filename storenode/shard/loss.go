@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shard
+
+import (
+	"context"
+	"errors"
+
+	"github.com/mansiomq/mansio/internal/fault"
+	"github.com/mansiomq/mansio/internal/ident"
+	"github.com/mansiomq/mansio/storenode/commitlog"
+	"github.com/mansiomq/mansio/storenode/replica"
+	"github.com/mansiomq/mansio/storenode/view"
+)
+
+// AcceptLoss gives up the entries from an LSN on in a replica that nobody has
+// open and that failed in recovery: the LSN is the one that the failure names,
+// or an entry boundary before it. It returns what is known to be lost. Durable
+// when it returns; after an error the same call may be made again. The next
+// barrier of the shard says that entries may be missing before it.
+//
+// fault.Conflict: this process has recovered the replica, so what failed later
+// is not known from its bytes alone. fault.Invalid: no entry begins there.
+func AcceptLoss(ctx context.Context, o Options, from ident.LSN) (lost replica.Cut, err error) {
+	o.setDefaults()
+	memory, err := replica.Recall(o.FS, o.Dir)
+	if err != nil {
+		return lost, err
+	}
+	if memory.Get().Instance == o.Instance {
+		return lost, fault.Errorf("accept loss", fault.Conflict,
+			"the replica came up in this process and failed later: restart the store node, so that its log is read again")
+	}
+	log, err := commitlog.Open(commitlog.Options{
+		FS: o.FS, Dir: o.Dir, ClusterHash: o.ClusterHash, Shard: o.ID, SegmentBytes: o.SegmentBytes, Logger: o.Logger,
+	})
+	if err != nil {
+		return lost, err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	note, err := log.AcceptLoss(ctx, from)
+	if err != nil {
+		return lost, err
+	}
+	if err := dropCheckpointsBeyond(o, from); err != nil {
+		return lost, err
+	}
+	lost = replica.Cut{From: note.From, To: note.To}
+	return lost, memory.Update(func(m *replica.Meta) {
+		m.Note(lost)
+		m.Floor, m.Clean, m.Unclean = min(m.Floor, from), false, true
+	})
+}
+
+// dropCheckpointsBeyond removes checkpoints of entries that are given up.
+func dropCheckpointsBeyond(o Options, end ident.LSN) error {
+	all, err := view.Checkpoints(o.FS, o.Dir)
+	if err != nil {
+		return err
+	}
+	for _, lsn := range all {
+		if lsn > end {
+			if err := view.RemoveCheckpoint(o.FS, o.Dir, lsn); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
