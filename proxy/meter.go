@@ -100,7 +100,7 @@ func (m *meter) observed(p *Proxy) []observed {
 		{"mansio.proxy.receives.waiting", "{request}", "Receives that wait for messages.", true, level(func() int64 { return int64(p.lot.Waiting()) })},
 		{"mansio.proxy.sends.inflight", "{request}", "Sends under way.", true, level(func() int64 { n, _ := p.router.InFlight(); return n })},
 		{"mansio.proxy.sends.inflight.bytes", "By", "Bytes of sends under way.", true, level(func() int64 { _, b := p.router.InFlight(); return b })},
-		{"mansio.proxy.receives.inflight.bytes", "By", "Bytes of messages on their way to consumers.", true, level(p.receiving.Load)},
+		{"mansio.proxy.receives.inflight.bytes", "By", "Bytes of messages on their way to consumers.", true, level(p.receiving.used.Load)},
 	}
 }
 

@@ -45,7 +45,7 @@ type Proxy struct {
 	nonce    atomic.Uint64
 	open     *openStreams
 	// receiving is the bytes of messages that are on their way to clients.
-	receiving atomic.Int64
+	receiving *budget
 }
 
 // New makes a proxy; it starts nothing. The table must not be fed yet.
@@ -59,7 +59,7 @@ func New(c Config) (*Proxy, error) {
 	conn := &controllers{conns: c.Controllers}
 	p := &Proxy{
 		o: c, clients: session.New(0), metadata: controlv1.NewMetadataClient(conn), admin: controlv1.NewAdminClient(conn),
-		open: newOpenStreams(),
+		open: newOpenStreams(), receiving: newBudget(c.ReceiveBytesMax),
 	}
 	p.router = route.New(route.Options{
 		Table: c.Table, Peers: c.Peers, Incarnation: c.Incarnation, Now: c.Now, SendBytesMax: c.SendBytesMax,

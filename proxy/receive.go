@@ -44,11 +44,6 @@ const (
 	// overloadHold is how long an answer that says overload is held back: clients
 	// come back 20 ms after it.
 	overloadHold = time.Second
-	// receiveBytesMax bounds the bytes of messages on their way to clients;
-	// takeBytesMax and takeBytesMin those of one receive.
-	receiveBytesMax = 64 << 20
-	takeBytesMax    = 4 << 20
-	takeBytesMin    = 256 << 10
 )
 
 // receiving is one receive under way.
@@ -59,11 +54,12 @@ type receiving struct {
 	leaseMS  int64
 	renew    bool
 	until    time.Time // when an empty answer is due
+	latest   time.Time // when any answer is due
 	resource *pb.Resource
 
 	answered bool // some shard said what it has
 	last     storeapi.Reply
-	bytes    int64 // of messages on their way to the client
+	bytes    int64 // of the budget
 }
 
 // receiveMessage leases messages of any shard of the topic to the client, waiting
@@ -75,7 +71,7 @@ func (p *Proxy) receiveMessage(c *call, req *pb.ReceiveMessageRequest, ss grpc.S
 	if bad != nil {
 		return bad.GetCode(), p.refuseReceive(ss, bad)
 	}
-	defer func() { p.receiving.Add(-r.bytes) }()
+	defer func() { p.receiving.release(r.bytes) }()
 	taken, shard, bad := r.await()
 	if bad != nil {
 		if bad.GetCode() == pb.Code_TOO_MANY_REQUESTS || bad.GetCode() == pb.Code_INTERNAL_SERVER_ERROR {
@@ -138,7 +134,7 @@ func (p *Proxy) beginReceive(c *call, req *pb.ReceiveMessageRequest) (*receiving
 	}
 	r := &receiving{
 		call: c, max: min(max(int(req.GetBatchSize()), 1), batchReceiveMax), renew: req.GetAutoRenew(), resource: resource,
-		leaseMS: lease(req, consumer.group).Milliseconds(), until: c.pollUntil(req.GetLongPollingTimeout()),
+		leaseMS: lease(req, consumer.group).Milliseconds(), until: c.pollUntil(req.GetLongPollingTimeout()), latest: c.latest(),
 		spot: park.Spot{
 			Key:    park.Key{Group: ident.Group(consumer.group.GetId()), Topic: ident.Topic(topic.GetId()), Filter: filter.Key(f)},
 			Filter: f, Topic: topic, Group: consumer.group, Start: consumer.start, Shards: p.router.Shards(topic), Client: c.client.ID,
@@ -188,21 +184,31 @@ func (c *call) pollUntil(asked *durationpb.Duration) time.Time {
 	}
 	until := c.at.Add(min(wanted, pollMax))
 	if limited {
-		if latest := deadline.Add(-answerReserve); until.After(latest) {
-			until = latest
-		}
+		until = earlier(until, deadline.Add(-answerReserve))
 	}
 	return until
+}
+
+// latest is when a receive must be answered, whatever the shards do.
+func (c *call) latest() time.Time {
+	deadline, limited := c.ctx.Deadline()
+	if !limited {
+		return c.at.Add(pollMax + takeTime)
+	}
+	return deadline.Add(-min(answerReserve, deadline.Sub(c.at)/2))
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // await takes from the shards in turn and, if all of them are empty, waits for the
 // one that has something.
 func (r *receiving) await() (*storeapi.TakeResult, ident.Shard, *pb.Status) {
 	p := r.p
-	if p.o.ReceiveBytesMax-p.receiving.Load() < takeBytesMin {
-		return nil, 0, statusf(pb.Code_TOO_MANY_REQUESTS,
-			"this proxy has %d bytes of messages on their way to clients, at most %d are allowed", p.receiving.Load(), p.o.ReceiveBytesMax)
-	}
 	shards := r.spot.Shards
 	first := p.router.Turn(r.spot.Topic)
 	for i := range shards {
@@ -216,6 +222,9 @@ func (r *receiving) await() (*storeapi.TakeResult, ident.Shard, *pb.Status) {
 			continue
 		case park.Unseen:
 		}
+		if r.over() {
+			return nil, 0, r.nothing(storeapi.None)
+		}
 		if taken, bad := r.take(shard, 0); taken != nil || bad != nil {
 			return taken, shard, bad
 		}
@@ -226,12 +235,38 @@ func (r *receiving) await() (*storeapi.TakeResult, ident.Shard, *pb.Status) {
 			return nil, 0, r.nothing(code)
 		}
 		r.answered = true
+		if bad := r.reserve(); bad != nil {
+			p.lot.GiveBack(turn)
+			return nil, 0, bad
+		}
 		taken, bad := r.take(turn.Shard, turn.Ticket)
 		p.lot.Done(turn, taken != nil)
 		if taken != nil || bad != nil {
 			return taken, turn.Shard, bad
 		}
 	}
+}
+
+// over reports that nobody waits for the receive any more, or only for its answer.
+func (r *receiving) over() bool { return r.ctx.Err() != nil || !r.p.o.Now().Before(r.latest) }
+
+// reserve makes sure of a part of the bytes that may be on their way to clients.
+func (r *receiving) reserve() *pb.Status {
+	b := r.p.receiving
+	if r.bytes == 0 {
+		r.bytes = b.reserve(r.ctx, min(overloadHold, r.latest.Sub(r.p.o.Now())))
+	}
+	if r.bytes == 0 {
+		return statusf(pb.Code_TOO_MANY_REQUESTS,
+			"this proxy has %d bytes of messages on their way to clients, at most %d are allowed", b.used.Load(), b.max)
+	}
+	return nil
+}
+
+// free gives the reserve back: nothing was taken.
+func (r *receiving) free() {
+	r.p.receiving.release(r.bytes)
+	r.bytes = 0
 }
 
 // nothing is the answer of a receive that got nothing.
@@ -241,7 +276,7 @@ func (r *receiving) nothing(code storeapi.Code) *pb.Status {
 		return statusf(pb.Code_TOO_MANY_REQUESTS, "this proxy has %d waiting receives, as many as are allowed", r.p.lot.Waiting())
 	case code != storeapi.None && code != storeapi.Canceled:
 		return storeStatus(code, "")
-	case r.answered || r.p.open.stopping():
+	case r.answered || r.p.open.stopping() || r.last.Code == storeapi.OK:
 		return status(pb.Code_MESSAGE_NOT_FOUND, "no new message")
 	}
 	return storeStatus(r.last.Code, r.last.Detail)
@@ -250,31 +285,23 @@ func (r *receiving) nothing(code storeapi.Code) *pb.Status {
 // take leases messages of one shard. No result and no status: there are none, or
 // the shard cannot be reached now.
 func (r *receiving) take(shard ident.Shard, ticket uint64) (*storeapi.TakeResult, *pb.Status) {
+	if bad := r.reserve(); bad != nil {
+		return nil, bad
+	}
 	t := &storeapi.Take{
-		Group: r.spot.Key.Group, Topic: r.spot.Key.Topic, Filter: r.spot.Filter, Max: r.max, BytesMax: r.share(),
+		Group: r.spot.Key.Group, Topic: r.spot.Key.Topic, Filter: r.spot.Filter, Max: r.max, BytesMax: int(r.bytes),
 		InvisibleMS: r.leaseMS, AutoRenew: r.renew, Client: r.client.ID, Ticket: ticket,
 	}
 	reply := r.p.router.Do(r.ctx, &route.Request{
 		Shard: shard, Topic: r.spot.Topic, Group: r.spot.Group, Start: r.spot.Start, Request: t, Hasty: true,
-		Deadline: r.p.o.Now().Add(takeTime),
+		Deadline: earlier(r.p.o.Now().Add(takeTime), r.latest),
 	})
+	if taken, _ := reply.Result.(*storeapi.TakeResult); reply.Code == storeapi.OK && taken != nil && len(taken.Messages) > 0 {
+		return r.took(shard, taken)
+	}
+	r.free()
 	switch reply.Code {
-	case storeapi.OK:
-		taken, _ := reply.Result.(*storeapi.TakeResult)
-		r.answered = true
-		if taken == nil || len(taken.Messages) == 0 {
-			return nil, nil
-		}
-		if r.ctx.Err() != nil { // the client went while the shard worked
-			r.giveBack(shard, taken)
-			return nil, status(pb.Code_MESSAGE_NOT_FOUND, "the client is gone")
-		}
-		for i := range taken.Messages {
-			r.bytes += int64(len(taken.Messages[i].Payload))
-		}
-		r.p.receiving.Add(r.bytes)
-		return taken, nil
-	case storeapi.None:
+	case storeapi.OK, storeapi.None:
 		r.answered = true
 		return nil, nil
 	case storeapi.TopicNotFound, storeapi.GroupNotFound, storeapi.NotImplemented, storeapi.Internal, storeapi.Invalid:
@@ -283,6 +310,27 @@ func (r *receiving) take(shard ident.Shard, ticket uint64) (*storeapi.TakeResult
 		r.last = reply
 		return nil, nil
 	}
+}
+
+// took takes over what a shard leased, if the client is still there and there is
+// room for it: the first message may be larger than what was asked for.
+func (r *receiving) took(shard ident.Shard, taken *storeapi.TakeResult) (*storeapi.TakeResult, *pb.Status) {
+	r.answered = true
+	if r.ctx.Err() != nil { // the client went while the shard worked
+		r.giveBack(shard, taken)
+		return nil, status(pb.Code_MESSAGE_NOT_FOUND, "the client is gone")
+	}
+	size := int64(0)
+	for i := range taken.Messages {
+		size += int64(len(taken.Messages[i].Payload))
+	}
+	var fits bool
+	if r.bytes, fits = r.p.receiving.correct(r.bytes, size); !fits {
+		r.giveBack(shard, taken)
+		r.free()
+		return nil, statusf(pb.Code_TOO_MANY_REQUESTS, "this proxy has no room for another %d bytes on their way to clients", size)
+	}
+	return taken, nil
 }
 
 // deliver writes the stream of a receive with messages. What cannot be written is
@@ -318,7 +366,10 @@ func (r *receiving) write(ss grpc.ServerStream, taken *storeapi.TakeResult, shar
 			return err
 		}
 	}
-	return r.p.sendDelivered(ss)
+	if err := r.p.sendDelivered(ss); err != nil {
+		return err
+	}
+	return r.ctx.Err() // a client that went reads none of it
 }
 
 // storeHost is how deliveries name where a message lies.
@@ -344,21 +395,10 @@ func (r *receiving) giveBack(shard ident.Shard, taken *storeapi.TakeResult) {
 	}, func(storeapi.Reply) {})
 }
 
-// share is how many bytes of messages one Take may lease: a part of what is left
-// of the bytes that may be on their way to clients.
-func (r *receiving) share() int {
-	left := r.p.o.ReceiveBytesMax - r.p.receiving.Load()
-	return int(min(max(left/8, takeBytesMin), takeBytesMax))
-}
-
 // hold waits before an answer after which clients come back at once, as long as
 // the client waits for it.
 func (r *receiving) hold(d time.Duration) {
-	until := r.p.o.Now().Add(d)
-	if deadline, limited := r.ctx.Deadline(); limited && until.After(deadline.Add(-answerReserve)) {
-		until = deadline.Add(-answerReserve)
-	}
-	wait(r.ctx, until.Sub(r.p.o.Now()))
+	wait(r.ctx, min(d, r.latest.Sub(r.p.o.Now())))
 }
 
 func wait(ctx context.Context, d time.Duration) {

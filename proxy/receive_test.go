@@ -400,7 +400,9 @@ func TestOverloadIsPaced(t *testing.T) {
 	few := func(c *Config, _ *controlv1.Cluster) { c.ReceiveBytesMax = takeBytesMin + 1000 }
 	bubble(t, func(f *fixture) {
 		f.ctl.topic("orders", controlv1.TopicType_TOPIC_TYPE_NORMAL)
-		f.proxy.receiving.Store(2000) // as if so much were on its way
+		if f.proxy.receiving.reserve(f.t.Context(), 0) == 0 { // as if so much were on its way
+			f.t.Fatal("no room")
+		}
 		f.with("c", func(c *client) {
 			start, calls := time.Now(), 0
 			for time.Since(start) < 10*time.Second {
@@ -413,17 +415,121 @@ func TestOverloadIsPaced(t *testing.T) {
 			if calls > 10 {
 				f.t.Errorf("%d calls in 10 s", calls)
 			}
-			f.proxy.receiving.Store(0)
+			f.proxy.receiving.release(takeBytesMin)
 			c.mustSend("orders", "m")
 			if g := c.receive(receive("g", "orders")); g.ids() != "m" {
 				f.t.Errorf("after the overload: %v %q", g.status, g.ids())
 			}
 		})
 		synctest.Wait()
-		if n := f.proxy.receiving.Load(); n != 0 {
+		if n := f.proxy.receiving.used.Load(); n != 0 {
 			f.t.Errorf("%d bytes are still on their way", n)
 		}
 	}, few)
+}
+
+// slowly has every Take answered that much later.
+func slowly(f *fixture, d time.Duration, seen func(*storeapi.Take)) {
+	f.node.Intercept(func(op *storeapi.Op) bool {
+		take, is := op.Request.(*storeapi.Take)
+		if is {
+			seen(take)
+			time.AfterFunc(d, func() { f.node.Serve(op) })
+		}
+		return is
+	})
+}
+
+// TestReceiveBudget says that receives at once never ask for more bytes, nor hold
+// more, than the proxy may have on their way, and that they wait for room.
+func TestReceiveBudget(t *testing.T) {
+	const limit = 8 * takeBytesMin
+	bubble(t, func(f *fixture) {
+		f.ctl.topic("orders", controlv1.TopicType_TOPIC_TYPE_NORMAL)
+		f.with("c", func(c *client) {
+			for i := range 20 {
+				m := newMessage("orders", strconv.Itoa(i))
+				m.Body = make([]byte, limit/4)
+				wantCode(f.t, "send", c.send(m), pb.Code_OK)
+			}
+			slowly(f, 10*time.Millisecond, func(*storeapi.Take) {
+				if used := f.proxy.receiving.used.Load(); used > limit {
+					f.t.Errorf("%d bytes at once, at most %d are allowed", used, limit)
+				}
+			})
+			var all sync.WaitGroup
+			for range 40 {
+				all.Go(func() {
+					if g := c.receive(receive("g", "orders")); g.status.GetCode() == pb.Code_TOO_MANY_REQUESTS && len(g.messages) > 0 {
+						f.t.Errorf("messages with %v", g.status)
+					}
+				})
+			}
+			all.Wait()
+			timer := time.NewTimer(time.Second)
+			<-timer.C
+			for {
+				g := c.receive(receive("g", "orders"))
+				if g.status.GetCode() == pb.Code_MESSAGE_NOT_FOUND {
+					break
+				}
+				wantCode(f.t, "what was given back", g, pb.Code_OK)
+				for _, m := range g.messages {
+					if m.GetSystemProperties().GetDeliveryAttempt() != 1 {
+						f.t.Errorf("attempt %d of a message that nobody saw", m.GetSystemProperties().GetDeliveryAttempt())
+					}
+				}
+			}
+		})
+		synctest.Wait()
+		if used := f.proxy.receiving.used.Load(); used != 0 || !f.proxy.receiving.room.TryAcquire(limit) {
+			f.t.Errorf("%d bytes are still on their way", used)
+		}
+	}, func(c *Config, _ *controlv1.Cluster) { c.ReceiveBytesMax = limit })
+}
+
+// TestReceiveSlowShards says that a client gets its answer in time however slow the
+// shards are.
+func TestReceiveSlowShards(t *testing.T) {
+	bubble(t, func(f *fixture) {
+		f.ctl.topic("orders", controlv1.TopicType_TOPIC_TYPE_NORMAL)
+		f.with("c", func(c *client) {
+			c.receive(receive("g", "orders"))
+			for _, limit := range []time.Duration{400 * time.Millisecond, 800 * time.Millisecond, 5 * time.Second} {
+				f.node.Intercept(func(op *storeapi.Op) bool {
+					_, is := op.Request.(*storeapi.Take)
+					if is {
+						time.AfterFunc(time.Until(op.Deadline), func() { f.node.Serve(op) })
+					}
+					return is
+				})
+				ctx, cancel := context.WithTimeout(c.ctx, limit)
+				if g := c.receiveIn(ctx, receive("g", "orders", polling(time.Second))); g.err != nil || len(g.messages) > 0 {
+					f.t.Errorf("deadline in %v: %v after %v", limit, g.err, g.took)
+				}
+				cancel()
+			}
+		})
+	})
+}
+
+// TestReceiveGoneEarly says that no other shard is asked for a client that is gone.
+func TestReceiveGoneEarly(t *testing.T) {
+	bubble(t, func(f *fixture) {
+		f.ctl.topic("orders", controlv1.TopicType_TOPIC_TYPE_NORMAL)
+		c, takes := f.client("c"), 0
+		slowly(f, 100*time.Millisecond, func(*storeapi.Take) {
+			takes++
+			c.stop()
+		})
+		c.receive(receive("g", "orders", polling(time.Second)))
+		c.close()
+		timer := time.NewTimer(5 * time.Second)
+		<-timer.C
+		if takes != 1 {
+			f.t.Errorf("%d shards asked", takes)
+		}
+	})
 }
 
 // TestTrickle says that a consumer that waits for single messages does not ask

@@ -82,7 +82,7 @@ func New(o Options) *Lot {
 	return l
 }
 
-// Turn is one receive's turn to take from a shard. Done must follow.
+// Turn is one receive's turn to take from a shard. Done or GiveBack must follow.
 type Turn struct {
 	Shard  ident.Shard
 	Ticket uint64
@@ -152,7 +152,7 @@ func (l *Lot) Wait(ctx context.Context, s *Spot, until time.Time) (Turn, storeap
 	l.flush(p)
 	o := <-w.out
 	if o.code == storeapi.Ready { // the turn came while the caller went
-		l.giveBack(o.turn)
+		l.GiveBack(o.turn)
 		o = outcome{code: storeapi.Canceled}
 	}
 	return o.turn, o.code
@@ -193,8 +193,8 @@ func (l *Lot) Done(t Turn, found bool) {
 	l.flush(s.place)
 }
 
-// giveBack ends a turn that nobody will use.
-func (l *Lot) giveBack(t Turn) {
+// GiveBack ends a turn that nobody will use.
+func (l *Lot) GiveBack(t Turn) {
 	l.mu.Lock()
 	t.stall.state = idle
 	t.stall.tell(&storeapi.Decline{Ticket: t.Ticket})

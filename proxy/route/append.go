@@ -55,6 +55,9 @@ func (r *Router) Append(ctx context.Context, t *controlv1.Topic, payloads [][]by
 			r.sends.Load(), r.sendBytes.Load(), r.o.SendsMax, r.o.SendBytesMax)}
 	}
 	defer r.done(size)
+	if ctx.Err() != nil {
+		return Appended{Code: storeapi.Canceled, Detail: "the caller is gone"}
+	}
 	now := r.o.Now()
 	s := sending{r: r, topic: t, payloads: payloads, deadline: deadline, total: deadline.Sub(now)}
 	defer s.release()

@@ -31,6 +31,9 @@ type Request struct {
 // Do brings the operation to the shard's leader and returns its reply. Codes of
 // failed attempts are returned only when nothing can be tried any more.
 func (r *Router) Do(ctx context.Context, q *Request) storeapi.Reply {
+	if ctx.Err() != nil {
+		return storeapi.Reply{Code: storeapi.Canceled, Detail: "the caller is gone"}
+	}
 	total := q.Deadline.Sub(r.o.Now())
 	last := storeapi.Reply{Code: storeapi.Unavailable, Detail: "no leader of the shard can be reached"}
 	var pacing pacing
