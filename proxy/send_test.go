@@ -266,6 +266,7 @@ func TestSendCodes(t *testing.T) {
 		storeapi.Internal:       pb.Code_INTERNAL_SERVER_ERROR,
 		storeapi.Invalid:        pb.Code_INTERNAL_SERVER_ERROR,
 		storeapi.NotImplemented: pb.Code_NOT_IMPLEMENTED,
+		storeapi.TooLarge:       pb.Code_MESSAGE_BODY_TOO_LARGE,
 		storeapi.Code(99):       pb.Code_INTERNAL_SERVER_ERROR,
 	} {
 		bubble(t, func(f *fixture) {

@@ -41,6 +41,7 @@ var storeCodes = map[storeapi.Code]pb.Code{
 	storeapi.Canceled:       pb.Code_INTERNAL_SERVER_ERROR,
 	storeapi.Internal:       pb.Code_INTERNAL_SERVER_ERROR,
 	storeapi.Invalid:        pb.Code_INTERNAL_SERVER_ERROR,
+	storeapi.TooLarge:       pb.Code_MESSAGE_BODY_TOO_LARGE,
 }
 
 // storeTexts say what a person can do about a store's code.
@@ -55,6 +56,7 @@ var storeTexts = map[storeapi.Code]string{
 	storeapi.Expired:       "the store did not answer in time; nothing was done",
 	storeapi.Unknown:       "the store did not answer in time; whether it was done is not known",
 	storeapi.Unavailable:   "the store cannot be reached; nothing was done",
+	storeapi.TooLarge:      "the message is larger than a log segment of the store: send less, or raise --segment-size there",
 	storeapi.SeqTooOld:     "whether an earlier attempt was stored is not known any more",
 }
 

@@ -27,13 +27,19 @@ const (
 	Canceled            // an Unpark ended the Park
 	Internal            // a bug; Detail says more
 	Invalid             // the request makes no sense; a bug of the sender
+	TooLarge            // the message does not fit into a segment of the log; nothing was done
+
+	codeMost = TooLarge // the last of them
 )
 
 var codeNames = [...]string{
 	"ok", "none", "ready", "not leader", "need config", "topic not found", "group not found", "invalid handle",
 	"disk full", "overloaded", "expired", "unknown outcome", "unavailable", "sequence too old", "not implemented",
-	"canceled", "internal error", "invalid request",
+	"canceled", "internal error", "invalid request", "too large",
 }
+
+// Known reports whether the code is one of those above.
+func (c Code) Known() bool { return c <= codeMost }
 
 func (c Code) String() string {
 	if int(c) < len(codeNames) {

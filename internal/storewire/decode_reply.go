@@ -4,6 +4,7 @@ package storewire
 
 import (
 	"fmt"
+	"math"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -41,7 +42,7 @@ func decodeReply(b []byte) (id uint64, reply storeapi.Reply, err error) {
 
 // code turns a code's number on the wire into the code.
 func (r *reader) code(v uint64) storeapi.Code {
-	if v < 1 || v > uint64(storeapi.Invalid)+1 {
+	if v < 1 || v > math.MaxUint8 || !storeapi.Code(v-1).Known() {
 		r.fail(fmt.Errorf("code %d", v))
 		return storeapi.Internal
 	}

@@ -133,8 +133,12 @@ func (s *Shard) sequenceAppend(op *storeapi.Op, r *storeapi.Append) {
 	p := &pending{op: op, append: &storeapi.AppendResult{Entries: make([]storeapi.Appended, len(r.Payloads))}}
 	for i, b := range r.Payloads {
 		m, err := message.Parse(b)
-		if err != nil || m.Topic() != r.Topic || int64(record.Padded(record.HeaderSize+len(b))) > s.entryBytesMax() {
+		if err != nil || m.Topic() != r.Topic {
 			p.append.Entries[i].Code = storeapi.Invalid
+			continue
+		}
+		if int64(len(b)) > MessageBytesMax(s.o.SegmentBytes) {
+			p.append.Entries[i].Code = storeapi.TooLarge
 			continue
 		}
 		p.left++
@@ -143,6 +147,12 @@ func (s *Shard) sequenceAppend(op *storeapi.Op, r *storeapi.Append) {
 	if p.left == 0 {
 		reply(op, storeapi.OK, s.tail.term, p.append)
 	}
+}
+
+// MessageBytesMax is the largest message, with its properties, that fits into
+// segments of that size.
+func MessageBytesMax(segmentBytes int64) int64 {
+	return (min(record.EntryBytesMax, segmentBytes-commitlog.SealReserve) &^ (record.Align - 1)) - record.HeaderSize
 }
 
 // entryBytesMax is the largest padded entry that a segment can hold.

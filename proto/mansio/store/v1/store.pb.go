@@ -204,6 +204,7 @@ const (
 	Code_CODE_CANCELED        Code = 16
 	Code_CODE_INTERNAL        Code = 17
 	Code_CODE_INVALID         Code = 18
+	Code_CODE_TOO_LARGE       Code = 19 // the message does not fit into a segment of the log
 )
 
 // Enum value maps for Code.
@@ -228,6 +229,7 @@ var (
 		16: "CODE_CANCELED",
 		17: "CODE_INTERNAL",
 		18: "CODE_INVALID",
+		19: "CODE_TOO_LARGE",
 	}
 	Code_value = map[string]int32{
 		"CODE_UNSPECIFIED":     0,
@@ -249,6 +251,7 @@ var (
 		"CODE_CANCELED":        16,
 		"CODE_INTERNAL":        17,
 		"CODE_INVALID":         18,
+		"CODE_TOO_LARGE":       19,
 	}
 )
 
@@ -2799,7 +2802,7 @@ const file_mansio_store_v1_store_proto_rawDesc = "" +
 	"FilterKind\x12\x1b\n" +
 	"\x17FILTER_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fFILTER_KIND_ALL\x10\x01\x12\x14\n" +
-	"\x10FILTER_KIND_TAGS\x10\x02*\x8b\x03\n" +
+	"\x10FILTER_KIND_TAGS\x10\x02*\x9f\x03\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aCODE_OK\x10\x01\x12\r\n" +
@@ -2821,7 +2824,8 @@ const file_mansio_store_v1_store_proto_rawDesc = "" +
 	"\x14CODE_NOT_IMPLEMENTED\x10\x0f\x12\x11\n" +
 	"\rCODE_CANCELED\x10\x10\x12\x11\n" +
 	"\rCODE_INTERNAL\x10\x11\x12\x10\n" +
-	"\fCODE_INVALID\x10\x122N\n" +
+	"\fCODE_INVALID\x10\x12\x12\x12\n" +
+	"\x0eCODE_TOO_LARGE\x10\x132N\n" +
 	"\x05Store\x12E\n" +
 	"\bExchange\x12\x18.mansio.store.v1.OpBatch\x1a\x1b.mansio.store.v1.ReplyBatch(\x010\x01B:Z8github.com/mansiomq/mansio/proto/mansio/store/v1;storev1b\x06proto3"
 
