@@ -21,17 +21,25 @@ import (
 	"github.com/mansiomq/mansio/internal/fault"
 )
 
-const (
-	envPrefix  = "MANSIO_"
-	configFlag = "config"
-)
+const configFlag = "config"
 
 // settings are the effective values of a command's flags: what the command line
 // says, else the environment, else the file, else the flag's default.
-type settings struct{ k *koanf.Koanf }
+type settings struct {
+	k       *koanf.Koanf
+	unknown []string // MANSIO_* variables that set nothing
+}
 
-// loadSettings reads them.
+// loadSettings reads them. What is wrong with them was asked for wrongly.
 func loadSettings(c *cobra.Command) (*settings, error) {
+	s, err := readSettings(c)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return s, nil
+}
+
+func readSettings(c *cobra.Command) (*settings, error) {
 	k := koanf.New(keySeparator)
 	if err := loadFile(k, c.Flags()); err != nil {
 		return nil, err
@@ -39,7 +47,7 @@ func loadSettings(c *cobra.Command) (*settings, error) {
 	fromEnv := env.Provider(keySeparator, env.Opt{
 		Prefix: envPrefix,
 		TransformFunc: func(name, value string) (string, any) {
-			key := strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(name, envPrefix)), "_", "-")
+			key := settingOf(name)
 			if c.Flags().Lookup(key) == nil {
 				return "", nil
 			}
@@ -55,7 +63,7 @@ func loadSettings(c *cobra.Command) (*settings, error) {
 	if err := k.Load(posflag.Provider(c.Flags(), keySeparator, k), nil); err != nil {
 		return nil, fault.E("read flags", fault.Invalid, err)
 	}
-	return &settings{k}, nil
+	return &settings{k, unknownVariables(c.Root(), os.Environ())}, nil
 }
 
 // keySeparator never stands in the name of a setting: settings are flat.

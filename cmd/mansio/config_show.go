@@ -3,6 +3,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"github.com/mansiomq/mansio/internal/cli"
@@ -27,6 +29,9 @@ func newConfig() *cobra.Command {
 				}
 				if err := (cli.Printer{W: c.OutOrStdout(), Format: format}).Print(s.printable(), nil); err != nil {
 					return err
+				}
+				for _, name := range s.unknown {
+					fmt.Fprintf(c.ErrOrStderr(), "mansio: %s is no setting\n", name)
 				}
 				_, err = r.config(s) // what is wrong with it, after it was shown
 				return err

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -102,6 +103,18 @@ func TestWrongSettings(t *testing.T) {
 		"a bool that is none":     {role: proxy, line: []string{"--controller", "x:1"}, env: "MANSIO_PPROF=perhaps", want: `"perhaps" is no bool`},
 		"a duration":              {role: storeNode, file: "retention: long", want: `"long" is no duration`},
 		"a size":                  {role: standalone, line: []string{"--segment-size", "12X"}, want: `"12X" is not a size`},
+		"no room":                 {role: standalone, line: []string{"--segment-size", "1000KiB"}, want: "--segment-size 1024000: at least"},
+		"no room at all":          {role: standalone, line: []string{"--segment-size", "0"}, want: "--segment-size"},
+		"a retention of nothing":  {role: storeNode, line: []string{"--data", "/d", "--controller", "x:1", "--retention", "-5h"}, want: "--retention -5h0m0s: a time"},
+		"a byte of memory":        {role: standalone, line: []string{"--memory", "1"}, want: "at least 67108864 bytes"},
+		"standalone without etcd": {role: standalone, line: []string{"--etcd-embedded=false"}, want: "give --etcd-embedded"},
+		"a port is missing":       {role: proxy, line: []string{"--controller", "x:1,nosuch"}, want: `--controller "nosuch": write HOST:PORT`},
+		"no port to listen on":    {role: proxy, line: []string{"--controller", "x:1", "--listen", "foo"}, want: `--listen "foo": write HOST:PORT`},
+		"no host to advertise":    {role: proxy, line: []string{"--controller", "x:1", "--advertise", ":8081"}, want: `--advertise ":8081": write HOST:PORT`},
+		"a URL of a listener":     {role: proxy, line: []string{"--controller", "x:1", "--http-listen", "http://x:1"}, want: "--http-listen"},
+		"a level":                 {role: proxy, line: []string{"--controller", "x:1", "--log-level", "loud"}, want: `level "loud"`},
+		"an int":                  {role: standalone, env: "MANSIO_SHARDS=xx", want: `"xx" is no int`},
+		"no data":                 {role: controller, line: []string{"--etcd-embedded"}, want: "give --data"},
 		"no controller":           {role: proxy, want: "give --controller"},
 		"no etcd":                 {role: controller, line: []string{"--data", "/d"}, want: "give --etcd-embedded"},
 		"half of TLS":             {role: proxy, line: []string{"--controller", "x:1", "--tls-cert", "c"}, want: "belong together"},
@@ -118,8 +131,9 @@ func TestWrongSettings(t *testing.T) {
 			if c.file != "" {
 				line = append(line, "--config", yamlFile(t, c.file))
 			}
-			if _, err := effective(t, c.role, line...); err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("%v, want %q", err, c.want)
+			_, err := effective(t, c.role, line...)
+			if _, usage := errors.AsType[*usageError](err); !usage || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v (usage %v), want %q", err, usage, c.want)
 			}
 		})
 	}
@@ -143,6 +157,20 @@ func TestConfigIsAFile(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestUnknownVariables(t *testing.T) {
+	got := unknownVariables(newRoot(), []string{
+		"MANSIO_LISTN=:1", "MANSIO_LISTEN=:1", "MANSIO_SERVER=x:1", "MANSIO_CONFIG=f", "MANSIO_HTTP=:1", "OTHER=1", "MANSIO_SERVICE_HOST=10.0.0.1",
+		"MANSIO_PORT_8081_TCP=x", "MANSIO_ADMIN_TOKEN=t",
+	})
+	if diff := cmp.Diff([]string{"MANSIO_ADMIN_TOKEN", "MANSIO_HTTP", "MANSIO_LISTN"}, got); diff != "" {
+		t.Error(diff)
+	}
+	t.Setenv("MANSIO_LISTN", ":1")
+	if o := mansio(t, "config", "proxy", "--controller", "x:1"); o.err != "mansio: MANSIO_LISTN is no setting\n" || o.failed != nil {
+		t.Errorf("%q, %v", o.err, o.failed)
 	}
 }
 

@@ -36,7 +36,7 @@ func controllerFlags(f *pflag.FlagSet, embedded bool) {
 }
 
 func storeFlags(f *pflag.FlagSet) {
-	f.String("segment-size", "256MiB", "size of a log segment")
+	f.String("segment-size", "256MiB", "size of a log segment: at least 1MiB; below 8MiB the largest messages are refused")
 	f.String("min-free-disk", "", "free space below which messages from clients are refused; default the greater of 1GiB and 5 % of the disk")
 	f.Duration("retention", 72*time.Hour, "how long messages are kept")
 	f.String("retention-bytes", "", "how many bytes of log a shard keeps; default no limit")
@@ -77,6 +77,12 @@ func configureStore(s *settings) (*assembly.StoreNode, error) {
 	keep, err := s.bytes("retention-bytes")
 	if err != nil {
 		return nil, err
+	}
+	if s.k.Duration("retention") <= 0 {
+		return nil, usagef("--retention %v: a time to keep messages for, such as 72h", s.k.Duration("retention"))
+	}
+	if s.k.String("segment-size") != "" && segment == 0 {
+		segment = 1 // not the default, which is what 0 means from here on
 	}
 	return &assembly.StoreNode{
 		SegmentBytes: segment, MinFreeBytes: free, Retention: s.k.Duration("retention"), RetentionBytes: keep,

@@ -3,12 +3,14 @@
 package main
 
 import (
+	"io"
 	"os"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/mansiomq/mansio/internal/assembly"
+	"github.com/mansiomq/mansio/internal/fault"
 )
 
 // role is what the four role commands differ in: their flags and the part of
@@ -43,8 +45,24 @@ func (r role) command() *cobra.Command {
 	return c
 }
 
-// config makes the configuration that the settings describe, and checks it.
+// config makes the configuration that the settings describe, and checks it: what
+// it refuses was asked for wrongly.
 func (r role) config(s *settings) (*assembly.Config, error) {
+	c, err := r.build(s)
+	if err == nil {
+		_, err = s.logger(io.Discard)
+	}
+	if err == nil {
+		err = c.Validate()
+	}
+	if fault.Is(err, fault.Invalid) {
+		err = &usageError{err}
+	}
+	return c, err
+}
+
+// build makes the configuration that the settings describe.
+func (r role) build(s *settings) (*assembly.Config, error) {
 	memory, err := s.bytes("memory")
 	if err != nil {
 		return nil, err
@@ -54,13 +72,7 @@ func (r role) config(s *settings) (*assembly.Config, error) {
 		ClusterSecretFile: s.k.String("cluster-secret-file"), AdminTokenFile: s.k.String("admin-token-file"),
 		HTTPListen: s.k.String("http-listen"), Pprof: s.k.Bool("pprof"), MemoryBytes: memory,
 	}
-	if err := r.configure(s, c); err != nil {
-		return nil, err
-	}
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	return c, nil
+	return c, r.configure(s, c)
 }
 
 var controller = role{

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -21,9 +22,12 @@ const telemetryGrace = 3 * time.Second
 // runRole runs a configured role until ctx ends. Logs go to standard error, out
 // gets the word that it is ready.
 func runRole(ctx context.Context, s *settings, cfg *assembly.Config, out io.Writer) (err error) {
-	logger, err := telemetry.NewLogger(os.Stderr, s.k.String("log-level"), s.k.String("log-format"))
+	logger, err := s.logger(os.Stderr)
 	if err != nil {
-		return &usageError{err}
+		return err
+	}
+	for _, name := range s.unknown {
+		logger.Warn("an environment variable is no setting", "variable", name)
 	}
 	node := cfg.Name
 	if cfg.StoreNode != nil {
@@ -42,6 +46,11 @@ func runRole(ctx context.Context, s *settings, cfg *assembly.Config, out io.Writ
 	}()
 	cfg.Started = func(at assembly.Addresses) { banner(out, role, at) }
 	return assembly.Run(ctx, *cfg)
+}
+
+// logger makes the logger of a role.
+func (s *settings) logger(w io.Writer) (*slog.Logger, error) {
+	return telemetry.NewLogger(w, s.k.String("log-level"), s.k.String("log-format"))
 }
 
 // banner tells people where the process is and how to try it.

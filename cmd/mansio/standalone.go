@@ -26,7 +26,7 @@ var standalone = role{
 		}
 		c.Data = s.k.String("data")
 		c.Proxy = configureProxy(s)
-		if c.Controller, err = configureController(s, len(s.list("etcd-endpoints")) == 0, ""); err != nil {
+		if c.Controller, err = configureController(s, s.k.Bool("etcd-embedded") && len(s.list("etcd-endpoints")) == 0, ""); err != nil {
 			return err
 		}
 		c.Controller.ShardsPerNode = int(shards)

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/mansiomq/mansio/internal/fault"
 )
 
 func parseDuration(text string) error {
@@ -21,7 +19,7 @@ func parseDuration(text string) error {
 func (s *settings) bytes(key string) (int64, error) {
 	n, ok := parseBytes(s.k.String(key))
 	if !ok {
-		return 0, fault.Errorf("--"+key, fault.Invalid, "%q is not a size: write bytes, or a number with KiB, MiB, GiB or TiB", s.k.String(key))
+		return 0, usagef("--%s %q is not a size: write bytes, or a number with KiB, MiB, GiB or TiB", key, s.k.String(key))
 	}
 	return n, nil
 }

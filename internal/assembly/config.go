@@ -65,8 +65,8 @@ type StoreNode struct {
 	Node           string
 	Zone           string
 	Dirs           []string // more data folders for shards; the first is Config.Data
-	SegmentBytes   int64
-	MinFreeBytes   int64 // 0: max(1 GiB, 5 % of the disk)
+	SegmentBytes   int64    // 0: shard's default
+	MinFreeBytes   int64    // 0: max(1 GiB, 5 % of the disk)
 	Retention      time.Duration
 	RetentionBytes int64
 }
@@ -84,26 +84,6 @@ type Proxy struct {
 type Addresses struct {
 	Client, HTTP, Store, Controller string
 	Data                            string
-}
-
-// Validate reports what can't work, with what to do about it.
-func (c *Config) Validate() error {
-	const op = "configuration"
-	switch {
-	case c.Controller == nil && c.StoreNode == nil && c.Proxy == nil:
-		return fault.Errorf(op, fault.Invalid, "no role is set")
-	case c.Controller == nil && len(c.Controllers) == 0:
-		return fault.Errorf(op, fault.Invalid, "no controller: give --controller HOST:PORT[,HOST:PORT…]")
-	case c.Controller != nil && !c.Controller.Embedded && len(c.Controller.EtcdEndpoints) == 0:
-		return fault.Errorf(op, fault.Invalid, "no etcd: give --etcd-embedded or --etcd-endpoints HOST:PORT[,…]")
-	case c.Controller != nil && c.Controller.Embedded && len(c.Controller.EtcdEndpoints) > 0:
-		return fault.Errorf(op, fault.Invalid, "--etcd-embedded and --etcd-endpoints exclude each other")
-	case (c.StoreNode != nil || c.Controller != nil && c.Controller.Embedded) && c.Data == "":
-		return fault.Errorf(op, fault.Invalid, "no data folder: give --data DIR")
-	case c.Proxy != nil && (c.Proxy.TLSCert == "") != (c.Proxy.TLSKey == ""):
-		return fault.Errorf(op, fault.Invalid, "--tls-cert and --tls-key belong together")
-	}
-	return nil
 }
 
 // guardOf loads the secrets and checks that no internal service is offered to

@@ -25,6 +25,11 @@ const (
 	// minFreeBytes and minFreeShare are the free space that is kept by default.
 	minFreeBytes = 1 << 30
 	minFreeShare = 20
+	// segmentBytesMin is the smallest segment: for tests. segmentBytesAll holds the
+	// largest message that a proxy takes: its body, its properties, and the entry
+	// around them.
+	segmentBytesMin = 1 << 20
+	segmentBytesAll = 8 << 20
 	// ringBytes is the budget of the tail rings of a process.
 	ringBytes = 32 << 20
 )
@@ -42,6 +47,10 @@ func (p *process) addStoreNode(ctx context.Context) error {
 	conns, err := p.controllers()
 	if err != nil {
 		return err
+	}
+	if n := c.SegmentBytes; n != 0 && n < segmentBytesAll {
+		p.logger.Warn("segments are too small for the largest messages; a larger message is refused",
+			"segment_bytes", n, "message_bytes_max", shard.MessageBytesMax(n))
 	}
 	id := p.data.Identity()
 	counts := &shard.Counts{}
