@@ -34,9 +34,13 @@ func (n *Node) heed(d metadata.Delta) {
 // host runs one shard and has it obey the metadata. A shard that fails does not
 // end the node.
 func (n *Node) host(ctx context.Context, h *hosted) error {
+	defer close(h.ended)
 	if h.shard == nil {
 		return nil
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(h.life, cancel)()
 	g, inner := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.shard.Run(inner) })
 	g.Go(func() error { return n.obey(inner, h) })

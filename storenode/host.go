@@ -4,6 +4,7 @@ package storenode
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	iofs "io/fs"
@@ -32,6 +33,15 @@ type hosted struct {
 	dir     string
 	shard   *shard.Shard
 	failure string
+	stop    context.CancelFunc // ends the shard's run
+	life    context.Context    //nolint:containedctx // the replica's own: canceled by stop
+	ended   chan struct{}      // closed when the run is over
+}
+
+func newHosted(id ident.Shard, dir string) *hosted {
+	h := &hosted{id: id, dir: dir, ended: make(chan struct{})}
+	h.life, h.stop = context.WithCancel(context.Background())
+	return h
 }
 
 func shardDir(dir string, id ident.Shard) string {
@@ -72,7 +82,7 @@ func (n *Node) openAll() error {
 // open opens one replica; nil when the folder holds none: its creation was
 // never finished, and never answered.
 func (n *Node) open(id ident.Shard, dir string) *hosted {
-	h := &hosted{id: id, dir: dir}
+	h := newHosted(id, dir)
 	s, err := shard.Open(n.options(id, dir))
 	switch {
 	case fault.Is(err, fault.NotFound):

@@ -68,6 +68,7 @@ type Node struct {
 		node    ident.Node              // guarded
 		ended   bool                    // guarded; no shard is started any more
 	}
+	losing sync.Mutex   // held while a replica is closed, cut and opened again
 	start  chan *hosted // shards for Run to run
 	report chan struct{}
 }

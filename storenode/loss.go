@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storenode
+
+import (
+	"context"
+
+	"github.com/mansiomq/mansio/internal/fault"
+	"github.com/mansiomq/mansio/internal/ident"
+	replicav1 "github.com/mansiomq/mansio/proto/mansio/replica/v1"
+	"github.com/mansiomq/mansio/storenode/replica"
+	"github.com/mansiomq/mansio/storenode/shard"
+)
+
+// AcceptLoss implements replica.v1: the failed replica is closed, cut, opened
+// and recovered anew; then the controller finds it ready to lead.
+func (n *Node) AcceptLoss(ctx context.Context, r *replicav1.AcceptLossRequest) (*replicav1.AcceptLossResponse, error) {
+	const op = "accept loss"
+	n.losing.Lock()
+	defer n.losing.Unlock()
+	h := n.find(ident.Shard(r.GetShard()))
+	switch {
+	case h == nil || h.shard == nil || h.shard.Incarnation() != r.GetIncarnation():
+		return nil, fault.Errorf(op, fault.NotFound, "no such replica of shard %d can be opened on this node", r.GetShard())
+	case h.status().Role != replica.Failed:
+		return nil, fault.Errorf(op, fault.Invalid, "the replica of shard %d has not failed: nothing is to be given up", r.GetShard())
+	}
+	h.stop()
+	<-h.ended
+	n.mu.RLock()
+	o := n.options(h.id, h.dir)
+	n.mu.RUnlock()
+	lost, err := shard.AcceptLoss(ctx, o, ident.LSN(r.GetFrom()))
+	n.reopen(h) // also after an error: the next attempt finds the replica as it was
+	if err != nil {
+		return nil, err
+	}
+	return &replicav1.AcceptLossResponse{From: uint64(lost.From), To: uint64(lost.To)}, nil
+}
+
+// reopen puts a replica that has ended into service again.
+func (n *Node) reopen(old *hosted) {
+	n.mu.Lock()
+	h := n.open(old.id, old.dir)
+	if h == nil {
+		h = newHosted(old.id, old.dir)
+		h.failure = "the replica's meta file is gone"
+	}
+	n.mu.shards[old.id] = h
+	n.mu.Unlock()
+	n.start <- h
+	n.changed()
+}
