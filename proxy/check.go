@@ -19,7 +19,13 @@ const (
 	propertiesBytes   = 16384 // keys and values of properties, tag and keys together
 	keysMax           = 1024
 	messageGroupMax   = 63 // bytes
-	orphanTimeMax     = time.Hour
+	messageIDMax      = 255
+	bornHostMax       = 255
+	traceContextMax   = 1024
+	// aroundBodyMax bounds the bytes of a message beside its body, in the form in
+	// which it came: fields count that nobody knows, too.
+	aroundBodyMax = 64 << 10
+	orphanTimeMax = time.Hour
 	// delayMax is how far ahead a delivery may lie: 40 days.
 	delayMax = 40 * 24 * time.Hour
 )
@@ -42,13 +48,10 @@ var reserved = func() map[string]bool {
 
 // badMessage says what is wrong with a message by itself; nil: nothing.
 func badMessage(m *wire.Message, nowMS int64) *pb.Status {
-	for _, check := range []func(*wire.Message) *pb.Status{badBody, badUserProperties, badTag, badKeys, badSize} {
+	for _, check := range []func(*wire.Message) *pb.Status{badBody, badUserProperties, badTag, badKeys, badSize, badID} {
 		if bad := check(m); bad != nil {
 			return bad
 		}
-	}
-	if blank(m.ID) {
-		return status(pb.Code_ILLEGAL_MESSAGE_ID, "message id is blank")
 	}
 	if d, valid := m.Orphan.Duration(); m.Declared == pb.MessageType_TRANSACTION && m.Orphan.Set && (!valid || d > orphanTimeMax) {
 		return statusf(pb.Code_BAD_REQUEST, "orphaned_transaction_recovery_duration is longer than %v", orphanTimeMax)
@@ -56,7 +59,20 @@ func badMessage(m *wire.Message, nowMS int64) *pb.Status {
 	if at, valid := m.Deliver.Millis(); m.Deliver.Set && (!valid || at-nowMS > delayMax.Milliseconds()) {
 		return statusf(pb.Code_ILLEGAL_DELIVERY_TIME, "delivery_timestamp lies more than %v ahead", delayMax)
 	}
+	if topic := m.LiteTopic; topic.Set && (blank(topic.Bytes) || len(topic.Bytes) > liteTopicMax) {
+		return statusf(pb.Code_ILLEGAL_LITE_TOPIC, "lite topic is blank or has more than %d bytes", liteTopicMax)
+	}
 	return badGroupOf(m)
+}
+
+func badID(m *wire.Message) *pb.Status {
+	switch {
+	case blank(m.ID):
+		return status(pb.Code_ILLEGAL_MESSAGE_ID, "message id is blank")
+	case len(m.ID) > messageIDMax:
+		return statusf(pb.Code_ILLEGAL_MESSAGE_ID, "message id has %d bytes, at most %d are allowed", len(m.ID), messageIDMax)
+	}
+	return nil
 }
 
 func badBody(m *wire.Message) *pb.Status {
@@ -129,6 +145,18 @@ func badSize(m *wire.Message) *pb.Status {
 	if size > propertiesBytes {
 		return statusf(pb.Code_MESSAGE_PROPERTIES_TOO_LARGE,
 			"properties, tag and keys have %d bytes together, at most %d are allowed", size, propertiesBytes)
+	}
+	for _, field := range []struct {
+		name string
+		size int
+		most int
+	}{
+		{"born_host", len(m.BornHost), bornHostMax}, {"trace_context", len(m.Trace.Bytes), traceContextMax},
+		{"all of the message beside its body", m.Size - len(m.Body), aroundBodyMax},
+	} {
+		if field.size > field.most {
+			return statusf(pb.Code_MESSAGE_PROPERTIES_TOO_LARGE, "%s has %d bytes, at most %d are allowed", field.name, field.size, field.most)
+		}
 	}
 	return nil
 }

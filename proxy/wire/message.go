@@ -61,6 +61,7 @@ type Text struct {
 // Message is one message of a send, taken apart. All its slices point into the
 // scanned bytes. The zero value is ready for Scan.
 type Message struct {
+	Size             int // of the scanned bytes
 	Namespace, Topic []byte
 	Properties       []Property // the first PropertiesKept
 	PropertyCount    int

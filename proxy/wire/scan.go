@@ -58,6 +58,7 @@ func Messages(request []byte, visit func(message []byte) error) error {
 // held before is forgotten; its slices are used again.
 func (m *Message) Scan(b []byte) error {
 	*m = Message{
+		Size:       len(b),
 		Properties: m.Properties[:0], Keys: m.Keys[:0],
 		rest: m.rest[:0], unknownSys: m.unknownSys[:0], sys: m.sys[:0],
 	}
