@@ -24,7 +24,7 @@ type memberID struct {
 // alive takes note of signs of life. Those of owners of leases become part of
 // the next Renew entry; a farewell is logged at once.
 func (s *Shard) alive(r *storeapi.Alive) {
-	now := s.tail.timeMS
+	now := s.reading.Mono
 	for i := range r.Signs {
 		sign := &r.Signs[i]
 		if sign.Terminated {

@@ -47,7 +47,7 @@ func (s *Shard) lead(term ident.Term) {
 	}
 	s.selector = delivery.NewSelector(s.views.deliveries)
 	s.selector.Reset()
-	s.subscriptions = delivery.NewSubscriptions(s.tail.timeMS)
+	s.subscriptions = delivery.NewSubscriptions(s.reading.Mono)
 	s.renewedMS = s.reading.Mono
 	s.logger.Info("leads", "term", term, "replica_role", s.machine.Role().String())
 }

@@ -48,9 +48,8 @@ func (s *Shard) sequenceTake(op *storeapi.Op, r *storeapi.Take) {
 		reply(op, code, s.tail.term, nil)
 		return
 	}
-	now := s.tail.timeMS
 	if r.Client != "" {
-		s.subscriptions.Subscribed(key, r.Client, filterOf(&r.Filter), now)
+		s.subscriptions.Subscribed(key, r.Client, filterOf(&r.Filter), s.reading.Mono)
 	}
 	req := s.selectRequest(key, filterOf(&r.Filter), min(r.Max, takeMax))
 	req.BytesMax = int64(r.BytesMax)
@@ -91,7 +90,7 @@ func (s *Shard) selectRequest(key delivery.Key, f delivery.Filter, n int) *deliv
 	}
 	slices.SortFunc(s.queueStates, func(a, b delivery.QueueState) int { return cmp.Compare(a.ID, b.ID) })
 	return &delivery.SelectRequest{
-		Key: key, Max: n, Filter: f, Audience: s.subscriptions.Audience(key, s.tail.timeMS), NowMS: s.tail.timeMS,
+		Key: key, Max: n, Filter: f, Audience: s.subscriptions.Audience(key, s.reading.Mono), NowMS: s.tail.timeMS,
 		Queues: s.queueStates, Start: s.starts[key],
 		First: func(q ident.Queue, rule delivery.Start) (ident.Offset, bool) {
 			return s.startOffset(key, q, rule)

@@ -103,6 +103,6 @@ func (s *Shard) housekeep() {
 	if !s.leads() {
 		return
 	}
-	s.subscriptions.Sweep(s.tail.timeMS)
+	s.subscriptions.Sweep(s.reading.Mono)
 	s.retire()
 }

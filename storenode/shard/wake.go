@@ -26,7 +26,7 @@ func (s *Shard) park(op *storeapi.Op, r *storeapi.Park) {
 		s.tellStart(op, key) // if it is not known, the Take that follows will say so
 	}
 	if r.Client != "" {
-		s.subscriptions.Subscribed(key, r.Client, filterOf(&r.Filter), s.tail.timeMS)
+		s.subscriptions.Subscribed(key, r.Client, filterOf(&r.Filter), s.reading.Mono)
 	}
 	if code := s.parking.add(op, r); code != storeapi.OK {
 		reply(op, code, s.tail.term, nil)

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// SubscriptionTTLMS is how long a subscription outlives the last sign of
-	// its client, and how long a new leader waits to hear of all of them.
+	// SubscriptionTTLMS is how long a subscription outlives the last sign of it,
+	// and how long a new leader waits to hear of all of them.
 	SubscriptionTTLMS = 120_000
 
 	// membersMax bounds the clients that a shard keeps in mind. Of groups with
@@ -20,7 +20,8 @@ const (
 
 // Subscriptions is what a leader has heard of who wants what. It is volatile: a
 // new leader begins without, and lets nothing be skipped until everybody has
-// had time to be heard.
+// had time to be heard. Times are monotonic ones, not log times: a step of the
+// log's clock makes nobody silent.
 type Subscriptions struct {
 	ledSinceMS int64
 	groups     map[ident.Group]*membership
@@ -31,14 +32,19 @@ type Subscriptions struct {
 type membership struct {
 	clients map[string]*member
 	topics  map[ident.Topic]*audience
-	sweepMS int64 // nobody falls silent before
+	sweepMS int64 // no subscription ends before
 	unknown int   // members of whom no subscription is known
 	tooMany int64 // when a client was last refused
 }
 
 type member struct {
-	seenMS  int64
-	filters map[ident.Topic]Filter
+	seenMS int64
+	topics map[ident.Topic]subscription
+}
+
+type subscription struct {
+	filter Filter
+	seenMS int64
 }
 
 type audience struct {
@@ -78,24 +84,32 @@ func (s *Subscriptions) Subscribed(k Key, client string, f Filter, nowMS int64) 
 	if m == nil {
 		return
 	}
-	old, had := m.filters[k.Topic]
-	if had && old.key == f.key {
-		return
-	}
-	if len(m.filters) == 0 {
+	old, had := m.topics[k.Topic]
+	if len(m.topics) == 0 {
 		g.unknown--
 	}
-	if had {
-		s.drop(g, k.Topic, old)
+	m.topics[k.Topic] = subscription{f, nowMS}
+	if had && old.filter.key == f.key {
+		return
 	}
-	m.filters[k.Topic] = f
+	if had {
+		s.drop(g, k.Topic, old.filter)
+	}
 	s.add(g, k.Topic, f)
 }
 
-// Alive takes note of a sign of life. A client of the group of whom no
-// subscription is known keeps everything of the group from being skipped.
+// Alive takes note of a sign of life that names no subscriptions: the client's
+// former ones stand. One of whom none is known keeps everything of the group from
+// being skipped.
 func (s *Subscriptions) Alive(group ident.Group, client string, nowMS int64) {
-	s.sign(group, client, nowMS)
+	_, m := s.sign(group, client, nowMS)
+	if m == nil {
+		return
+	}
+	for topic, sub := range m.topics {
+		sub.seenMS = nowMS
+		m.topics[topic] = sub
+	}
 }
 
 // Audience returns what the group wants of the topic at nowMS.
@@ -135,7 +149,7 @@ func (s *Subscriptions) sign(group ident.Group, client string, nowMS int64) (*me
 		}
 		s.members++
 		g.unknown++
-		m = &member{filters: map[ident.Topic]Filter{}}
+		m = &member{topics: map[ident.Topic]subscription{}}
 		g.clients[client] = m
 	}
 	m.seenMS = nowMS
@@ -176,22 +190,29 @@ func (s *Subscriptions) changed(t *audience) {
 	t.version = s.version
 }
 
-// sweep forgets members that fell silent.
+// sweep forgets subscriptions that nobody named, and members that fell silent.
 func (s *Subscriptions) sweep(group ident.Group, g *membership, nowMS int64) {
 	if nowMS < g.sweepMS {
 		return
 	}
 	g.sweepMS = nowMS + SubscriptionTTLMS
 	for client, m := range g.clients {
-		if end := m.seenMS + SubscriptionTTLMS; end > nowMS {
+		known := len(m.topics) > 0
+		for topic, sub := range m.topics {
+			if end := sub.seenMS + SubscriptionTTLMS; end > nowMS {
+				g.sweepMS = min(g.sweepMS, end)
+				continue
+			}
+			s.drop(g, topic, sub.filter)
+			delete(m.topics, topic)
+		}
+		end := m.seenMS + SubscriptionTTLMS
+		if end > nowMS { // then so is its newest subscription, if it had one
 			g.sweepMS = min(g.sweepMS, end)
 			continue
 		}
-		if len(m.filters) == 0 {
+		if !known {
 			g.unknown--
-		}
-		for topic, f := range m.filters {
-			s.drop(g, topic, f)
 		}
 		delete(g.clients, client)
 		s.members--

@@ -83,6 +83,26 @@ func TestSilentSubscriptionsGo(t *testing.T) {
 	}
 }
 
+// A client that lives on does not keep a subscription that it no longer names.
+func TestSubscriptionNoLongerNamedGoes(t *testing.T) {
+	a, b := Key{1, 2}, Key{1, 3}
+	s := NewSubscriptions(0)
+	s.Subscribed(a, "anna", TagFilter(1), 0)
+	s.Subscribed(b, "anna", TagFilter(2), 0)
+	s.Alive(1, "anna", 10_000) // names none: both stand
+	s.Subscribed(b, "anna", TagFilter(2), SubscriptionTTLMS)
+	if !s.Audience(a, SubscriptionTTLMS+9_999).Wants(1) {
+		t.Fatal("gone too early")
+	}
+	s.Subscribed(a, "bert", TagFilter(7), SubscriptionTTLMS+10_000)
+	if at := s.Audience(a, SubscriptionTTLMS+10_000); at.Wants(1) || !at.MaySkip {
+		t.Fatalf("%+v", at)
+	}
+	if !s.Audience(b, SubscriptionTTLMS+10_000).Wants(2) {
+		t.Fatal("the one that is named went too")
+	}
+}
+
 func TestTooManyMembers(t *testing.T) {
 	k := Key{1, 2}
 	s := NewSubscriptions(0)
