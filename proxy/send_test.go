@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -53,6 +54,12 @@ func keysOf(s ...string) func(*pb.Message) {
 
 func groupOf(s string) func(*pb.Message) {
 	return system(func(p *pb.SystemProperties) { p.MessageGroup = new(s) })
+}
+
+func unknownField(size int) func(*pb.Message) {
+	return func(m *pb.Message) {
+		m.ProtoReflect().SetUnknown(protowire.AppendBytes(protowire.AppendTag(nil, 99, protowire.BytesType), make([]byte, size)))
+	}
 }
 
 func due(d time.Duration) func(*pb.Message) {
@@ -104,6 +111,17 @@ func sendCases() []sendCase {
 		{"id empty", pb.Code_ILLEGAL_MESSAGE_ID, system(func(p *pb.SystemProperties) { p.MessageId = "" })},
 		{"id blank", pb.Code_ILLEGAL_MESSAGE_ID, system(func(p *pb.SystemProperties) { p.MessageId = "  " })},
 		{"id of any shape", pb.Code_OK, system(func(p *pb.SystemProperties) { p.MessageId = "order 66 / é" })},
+		{"id 255 bytes", pb.Code_OK, system(func(p *pb.SystemProperties) { p.MessageId = strings.Repeat("i", 255) })},
+		{"id 256 bytes", pb.Code_ILLEGAL_MESSAGE_ID, system(func(p *pb.SystemProperties) { p.MessageId = strings.Repeat("i", 256) })},
+		{"born host 256 bytes", pb.Code_MESSAGE_PROPERTIES_TOO_LARGE, system(func(p *pb.SystemProperties) { p.BornHost = strings.Repeat("h", 256) })},
+		{"trace context 1025 bytes", pb.Code_MESSAGE_PROPERTIES_TOO_LARGE, system(func(p *pb.SystemProperties) { p.TraceContext = new(strings.Repeat("t", 1025)) })},
+		{"lite topic blank", pb.Code_ILLEGAL_LITE_TOPIC, system(func(p *pb.SystemProperties) { p.LiteTopic = new(" ") })},
+		{"lite topic 65 bytes", pb.Code_ILLEGAL_LITE_TOPIC, system(func(p *pb.SystemProperties) { p.LiteTopic = new(strings.Repeat("l", 65)) })},
+		{"unknown field of 64 KiB", pb.Code_MESSAGE_PROPERTIES_TOO_LARGE, unknownField(64 << 10)},
+		{"unknown field of 60 KiB", pb.Code_OK, unknownField(60 << 10)},
+		{"unknown system property of 64 KiB", pb.Code_MESSAGE_PROPERTIES_TOO_LARGE, system(func(p *pb.SystemProperties) {
+			p.ProtoReflect().SetUnknown(protowire.AppendBytes(protowire.AppendTag(nil, 99, protowire.BytesType), make([]byte, 64<<10)))
+		})},
 		{"no system properties", pb.Code_ILLEGAL_MESSAGE_ID, func(m *pb.Message) { m.SystemProperties = nil }},
 
 		{"orphan check after an hour and more", pb.Code_BAD_REQUEST, system(func(p *pb.SystemProperties) {
