@@ -3,17 +3,12 @@
 package controller
 
 import (
-	"context"
-	"net"
 	"slices"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
 
-	"github.com/mansiomq/mansio/controller/meta"
-	"github.com/mansiomq/mansio/controller/metastore"
 	"github.com/mansiomq/mansio/controller/plan"
 	"github.com/mansiomq/mansio/internal/fault"
 	"github.com/mansiomq/mansio/internal/ident"
@@ -40,15 +35,11 @@ func (s *sessionService) Session(stream grpc.BidiStreamingServer[controlv1.NodeR
 	if err != nil {
 		return err
 	}
-	node, err := r.join(stream.Context(), hello)
+	node, session, err := r.join(stream.Context(), hello)
 	if fault.Is(err, fault.Incompatible) || fault.Is(err, fault.Invalid) {
 		r.log.WarnContext(stream.Context(), "refused a store node", "node", hello.GetName(), "address", hello.GetAddress(), "reason", err)
 		return stream.Send(&controlv1.NodeCommand{Refusal: err.Error()})
 	}
-	if err != nil {
-		return err
-	}
-	session, err := r.sessions.open(node, hello)
 	if err != nil {
 		return err
 	}
@@ -89,68 +80,6 @@ func (r *reign) attend(stream grpc.BidiStreamingServer[controlv1.NodeReport, con
 	}
 }
 
-// join finds out who a node is and enters it into the metadata. Errors of kind
-// Incompatible and Invalid are refusals: one sentence for whoever started the node.
-func (r *reign) join(ctx context.Context, report *controlv1.NodeReport) (*controlv1.Node, error) {
-	if err := meta.CheckNodeName(report.GetName()); err != nil {
-		return nil, err
-	}
-	if _, _, err := net.SplitHostPort(report.GetAddress()); err != nil || report.GetDataUuid() == "" || report.GetInstance() == 0 {
-		return nil, fault.Errorf("join", fault.Invalid, "node %s gives no address (%q), data UUID or instance: give --advertise",
-			report.GetName(), report.GetAddress())
-	}
-	free, err := r.names.take(ctx, "node "+report.GetName())
-	if err != nil {
-		return nil, err
-	}
-	defer free()
-	ids, err := r.book.LastIDs(ctx)
-	if err != nil {
-		return nil, err
-	}
-	have := &controlv1.Node{}
-	key := r.book.Keys.Node(report.GetName())
-	revision, err := r.book.Read(ctx, key, have)
-	if err != nil {
-		return nil, err
-	}
-	if err := admit(report, r.table.Snapshot(), have, ids); err != nil {
-		return nil, err
-	}
-	node := proto.CloneOf(have)
-	node.Name, node.DataUuid = report.GetName(), report.GetDataUuid()
-	node.Address, node.Zone, node.Instance = report.GetAddress(), report.GetZone(), report.GetInstance()
-	if proto.Equal(node, have) {
-		return node, r.table.WaitRevision(ctx, revision)
-	}
-	node.SeenMs = r.config.Now().UnixMilli()
-	return r.enter(ctx, node, revision)
-}
-
-// enter writes a node, with a new id if it has none.
-func (r *reign) enter(ctx context.Context, node *controlv1.Node, revision int64) (*controlv1.Node, error) {
-	key := r.book.Keys.Node(node.GetName())
-	var err error
-	if node.GetId() == 0 {
-		revision, err = r.book.CommitWithIDs(ctx, func(ids *metastore.Counters, draft *metastore.Draft) error {
-			node.Id = ids.Object()
-			draft.Expect(key, 0)
-			draft.Put(key, node)
-			return nil
-		})
-	} else {
-		draft := &metastore.Draft{}
-		draft.Expect(key, revision)
-		draft.Put(key, node)
-		revision, err = r.book.Commit(ctx, draft)
-	}
-	if err != nil {
-		return nil, err
-	}
-	node.Revision = revision
-	return node, r.table.WaitRevision(ctx, revision)
-}
-
 // sessions knows which nodes report.
 type sessions struct {
 	now func() time.Time
@@ -168,6 +97,7 @@ type session struct {
 	name     string
 	instance uint64
 	replaced chan struct{} // closed when a newer session took over
+	begun    bool          // guarded by sessions.mu; the metadata name this process
 	seen     time.Time     // guarded by sessions.mu
 	report   plan.Node     // guarded by sessions.mu
 }
@@ -179,26 +109,42 @@ func newSessions(now func() time.Time) *sessions {
 	return s
 }
 
-// open begins a session. While another process of the same folder reports, it is
-// not let in: somebody copied the folder, or the old one is not quite gone.
-func (s *sessions) open(node *controlv1.Node, report *controlv1.NodeReport) (*session, error) {
+// reserve takes the place of a node for a process that is about to be entered into
+// the metadata. While another process of the same folder reports, it is not let
+// in: somebody copied the folder, or the old one is not quite gone. A node that
+// has no number yet (0) cannot have such a rival.
+func (s *sessions) reserve(node ident.Node, report *controlv1.NodeReport) (*session, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	id := ident.Node(node.GetId())
-	if old := s.mu.open[id]; old != nil {
+	if old := s.mu.open[node]; old != nil {
 		if age := s.now().Sub(old.seen); old.instance != report.GetInstance() && age < silenceMax {
 			return nil, fault.Errorf("join", fault.Unavailable,
-				"another process reported as node %s with this data folder %s ago: try again later", node.GetName(), age.Round(time.Millisecond))
+				"another process reported as node %s with this data folder %s ago: try again later", report.GetName(), age.Round(time.Millisecond))
 		}
 		close(old.replaced)
 	}
 	session := &session{
-		node: id, name: node.GetName(), instance: report.GetInstance(), replaced: make(chan struct{}),
-		seen: s.now(), report: reportOf(id, report),
+		node: node, name: report.GetName(), instance: report.GetInstance(), replaced: make(chan struct{}),
+		seen: s.now(), report: reportOf(node, report),
 	}
-	s.mu.open[id] = session
-	s.signal()
+	if node != 0 {
+		s.mu.open[node] = session
+		s.signal()
+	}
 	return session, nil
+}
+
+// begin makes a reserved session count, now that the metadata name its process.
+// node is its number, also if it got it only now.
+func (s *sessions) begin(session *session, node ident.Node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if session.node == 0 {
+		session.node, session.report.ID = node, node
+		s.mu.open[node] = session
+	}
+	session.begun, session.seen = true, s.now()
+	s.signal()
 }
 
 // note takes over a report.
@@ -245,7 +191,7 @@ func (s *sessions) live() []plan.Node {
 	defer s.mu.Unlock()
 	var nodes []plan.Node
 	for _, session := range s.mu.open {
-		if s.now().Sub(session.seen) < silenceMax {
+		if session.begun && s.now().Sub(session.seen) < silenceMax {
 			nodes = append(nodes, session.report)
 		}
 	}

@@ -140,6 +140,9 @@ func TestTwoProcessesOfOneFolder(t *testing.T) {
 		if s.Shard(1).GetLeaderInstance() != 1 || s.Shard(1).GetTerm() != 1 {
 			t.Errorf("%v", s.Shard(1))
 		}
+		if n := nodeByName(s, "n1"); n.GetAddress() != "n1:1" || n.GetInstance() != 1 {
+			t.Errorf("the one that was kept out changed the record: %v", n)
+		}
 		select {
 		case refusal := <-second.refusal:
 			t.Errorf("refused for good: %s", refusal)

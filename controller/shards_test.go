@@ -340,13 +340,15 @@ func twoControllers(t *testing.T, random *rand.Rand) {
 	})
 	<-second.Ready()
 	store.set(func(s *faultyStore) { s.get = func() { <-time.NewTimer(some(20 * time.Millisecond)).C } })
-	node := table.Snapshot().Node(1)
 	for range 40 {
 		// The rival sees the node as well, sometimes in an earlier life than the first one does.
 		sessions := second.current.Load().sessions
-		session, err := sessions.open(node, n.reportNow())
+		session, err := sessions.reserve(1, n.reportNow())
 		if err != nil && !fault.Is(err, fault.Unavailable) {
 			t.Fatal(err)
+		}
+		if session != nil {
+			sessions.begin(session, 1)
 		}
 		if some(3) == 0 {
 			n.restart()
