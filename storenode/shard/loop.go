@@ -28,6 +28,9 @@ func (s *Shard) own(ctx context.Context) error {
 	defer s.timer.Stop()
 	s.look()
 	s.startedMS = s.reading.Mono
+	s.inbox.open()
+	s.publish()
+	dead := s.commitlog.Failed()
 	for {
 		wake := s.inbox.wake
 		if s.filling.bytes() >= batchBytesMax {
@@ -45,6 +48,10 @@ func (s *Shard) own(ctx context.Context) error {
 			f()
 		case <-s.timer.C:
 			s.look()
+		case <-dead:
+			dead = nil
+			s.look()
+			s.fail(errLogFailed)
 		case <-ctx.Done():
 			err := s.stop()
 			s.publish()
@@ -55,6 +62,8 @@ func (s *Shard) own(ctx context.Context) error {
 		s.publish()
 	}
 }
+
+var errLogFailed = errors.New("the log cannot be written any more")
 
 // landed takes a batch back from the writer.
 func (s *Shard) landed(r round) {
@@ -73,7 +82,7 @@ func (s *Shard) landed(r round) {
 	}
 }
 
-// serve sequences what waits in the inbox, as far as the batch has room.
+// serve sequences all that waits in the inbox; how much that is, the inbox bounds.
 func (s *Shard) serve(spare []*storeapi.Op) []*storeapi.Op {
 	ops := s.inbox.take(spare)
 	for _, op := range ops {
@@ -182,21 +191,27 @@ func (s *Shard) look() {
 	}
 }
 
-// call runs f on the owner goroutine and waits; false when the shard stopped.
-func (s *Shard) call(ctx context.Context, f func()) bool {
-	done := make(chan struct{})
-	select {
-	case s.calls <- func() { f(); close(done) }:
-	case <-s.stopped:
-		return false
-	case <-ctx.Done():
-		return false
+// call has f run on the owner goroutine and waits until it, or what it began,
+// answers; once. What was begun goes on when ctx ends.
+func call[T any](ctx context.Context, s *Shard, op string, f func(answer func(T, error))) (T, error) {
+	type result struct {
+		value T
+		err   error
 	}
-	select {
-	case <-done:
-		return true
-	case <-s.stopped:
-		return false
+	var none T
+	done := make(chan result, 1)
+	toOwner := s.calls
+	for {
+		select {
+		case toOwner <- func() { f(func(v T, err error) { done <- result{v, err} }) }:
+			toOwner = nil
+		case r := <-done:
+			return r.value, r.err
+		case <-s.stopped:
+			return none, fault.E(op, fault.Unavailable, errStopped)
+		case <-ctx.Done():
+			return none, fault.E(op, fault.Timeout, ctx.Err())
+		}
 	}
 }
 

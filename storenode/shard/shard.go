@@ -223,7 +223,9 @@ func (s *Shard) freeBytes() func() (int64, int64, error) {
 func (s *Shard) Run(ctx context.Context) error {
 	if err := s.recover(ctx); err != nil {
 		if ctx.Err() != nil {
-			return errors.Join(ctx.Err(), s.commitlog.Close())
+			s.refuse()
+			close(s.stopped)
+			return errors.Join(ctx.Err(), s.release())
 		}
 		s.machine.Fail(err.Error())
 		s.logger.Error("replica failed in recovery", "error", err)
@@ -243,9 +245,14 @@ func (s *Shard) Run(ctx context.Context) error {
 	s.reads.close()
 	s.chores.close()
 	err = errors.Join(err, s.finish(&g))
+	return errors.Join(err, s.release())
+}
+
+// release closes all files; no goroutine of the shard is left.
+func (s *Shard) release() error {
 	s.archive.Close()
 	s.keys.Close()
-	return errors.Join(err, s.commitlog.Close())
+	return s.commitlog.Close()
 }
 
 // finish waits for the goroutines beside the owner and takes what they still
@@ -272,13 +279,9 @@ func (s *Shard) finish(g *errgroup.Group) error {
 
 // Submit hands operations over; see package storeapi.
 func (s *Shard) Submit(ops []*storeapi.Op) {
-	n, closed := s.inbox.put(ops)
-	code := storeapi.Overloaded
-	if closed {
-		code = storeapi.Unavailable
-	}
+	n, refusal := s.inbox.put(ops)
 	for _, op := range ops[n:] {
-		op.Done(storeapi.Reply{Code: code})
+		op.Done(storeapi.Reply{Code: refusal})
 	}
 }
 
@@ -293,71 +296,59 @@ type Fenced struct {
 
 // Fence promises the term, and answers when that and the log up to the end that
 // it names are durable.
-func (s *Shard) Fence(ctx context.Context, term ident.Term, seen replica.Seen) (f Fenced, err error) {
-	const op = "fence"
-	answered := make(chan struct{})
-	ok := s.call(ctx, func() {
+func (s *Shard) Fence(ctx context.Context, term ident.Term, seen replica.Seen) (Fenced, error) {
+	return call(ctx, s, "fence", func(answer func(Fenced, error)) {
 		before := s.machine.Term()
-		if err = s.machine.Fence(term); err != nil {
-			close(answered)
+		if err := s.machine.Fence(term); err != nil {
+			answer(Fenced{}, err)
 			return
 		}
 		if term > before {
 			s.stepDown()
 		}
-		s.fences = append(s.fences, func() {
-			f, err = s.fenced(term, seen)
-			close(answered)
-		})
+		s.fences = append(s.fences, func() { s.fenced(term, seen, answer) })
 		s.answerFences()
 	})
-	if !ok {
-		return f, fault.E(op, fault.Unavailable, errStopped)
-	}
-	select {
-	case <-answered:
-		return f, err
-	case <-s.stopped:
-		return Fenced{}, fault.E(op, fault.Unavailable, errStopped)
-	case <-ctx.Done():
-		return Fenced{}, fault.E(op, fault.Timeout, ctx.Err())
-	}
 }
 
-func (s *Shard) fenced(term ident.Term, seen replica.Seen) (Fenced, error) {
+// fenced makes the promise durable beside the owner, and not as a chore: one that
+// waits for space must not keep the shard from being led, and so from trimming.
+func (s *Shard) fenced(term ident.Term, seen replica.Seen, answer func(Fenced, error)) {
 	if s.failed() {
-		return Fenced{}, fault.Errorf("fence", fault.Corrupt, "replica failed: %s", s.machine.Failure())
-	}
-	err := s.meta.Update(func(m *replica.Meta) {
-		m.Term, m.Instance, m.Clean = max(m.Term, term), s.o.Instance, false
-		if seen.Term > m.Seen.Term || seen.ModRevision > m.Seen.ModRevision {
-			m.Seen = seen
-		}
-	})
-	if err != nil {
-		s.fail(err)
-		return Fenced{}, err
+		answer(Fenced{}, fault.Errorf("fence", fault.Corrupt, "replica failed: %s", s.machine.Failure()))
+		return
 	}
 	s.publish()
-	m := s.meta.Get()
-	return Fenced{
-		Status: s.Status(), LastTerm: s.views.applied.Term, Lossy: m.Lossy, NowMS: s.reading.Wall, Seen: m.Seen,
-	}, nil
+	f := Fenced{Status: s.Status(), LastTerm: s.views.applied.Term, NowMS: s.reading.Wall}
+	s.read(func() {
+		err := s.meta.Update(func(m *replica.Meta) {
+			m.Term, m.Instance, m.Clean = max(m.Term, term), s.o.Instance, false
+			if seen.Term > m.Seen.Term || seen.ModRevision > m.Seen.ModRevision {
+				m.Seen = seen
+			}
+		})
+		if err != nil {
+			answer(Fenced{}, err)
+			s.later(func() { s.fail(err) })
+			return
+		}
+		m := s.meta.Get()
+		f.Lossy, f.Seen = m.Lossy, m.Seen
+		answer(f, nil)
+	})
 }
 
 var errStopped = errors.New("the shard is stopping")
 
 // Lead begins the term's reign; it is answered before the barrier is applied.
-func (s *Shard) Lead(ctx context.Context, term ident.Term, instance uint64, inSync []record.ReplicaID) (err error) {
-	ok := s.call(ctx, func() {
-		var begin bool
-		if begin, err = s.machine.Lead(term, instance); begin && err == nil {
+func (s *Shard) Lead(ctx context.Context, term ident.Term, instance uint64, inSync []record.ReplicaID) error {
+	_, err := call(ctx, s, "lead", func(answer func(struct{}, error)) {
+		begin, err := s.machine.Lead(term, instance)
+		if begin && err == nil {
 			s.beginTerm(term, inSync)
 		}
+		answer(struct{}{}, err)
 	})
-	if !ok {
-		err = fault.E("lead", fault.Unavailable, errStopped)
-	}
 	return err
 }
 
@@ -389,8 +380,12 @@ func FailedStatus(id ident.Shard, why string) Status {
 }
 
 // Forget logs that a topic or group was deleted, if this log names it. The
-// node's metadata calls it for every deletion, and for every shard.
+// node's metadata calls it for every deletion, and for every shard; it waits for
+// none that does not lead: that one asks what is missing when it does.
 func (s *Shard) Forget(kind record.ConfigKind, id uint64, revision int64) {
+	if s.public.Load().Role != replica.Leader {
+		return
+	}
 	s.ask(func() {
 		told, known := s.told[configKey{kind, id}]
 		if !known || told.deleted || !s.leads() {

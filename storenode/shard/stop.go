@@ -14,10 +14,7 @@ import (
 // stop ends the owner in good order: nothing new is taken, what is under way is
 // finished, then all views go into a checkpoint and the stop is marked clean.
 func (s *Shard) stop() error {
-	close(s.stopping)
-	for _, op := range s.inbox.close() {
-		reply(op, storeapi.Unavailable, s.machine.Term(), nil)
-	}
+	s.refuse()
 	for _, w := range s.parking.clear() {
 		reply(w.op, storeapi.Unavailable, s.machine.Term(), nil)
 	}
@@ -64,6 +61,15 @@ func (s *Shard) stop() error {
 		case f := <-s.calls:
 			f()
 		}
+	}
+}
+
+// refuse begins the end: what waits in the inbox and what still comes is told
+// that the shard stops.
+func (s *Shard) refuse() {
+	close(s.stopping)
+	for _, op := range s.inbox.close() {
+		reply(op, storeapi.Unavailable, s.machine.Term(), nil)
 	}
 }
 
