@@ -149,7 +149,7 @@ func (s *adminService) ListShards(ctx context.Context, request *controlv1.ListSh
 			response.Shards = slices.DeleteFunc(response.GetShards(), func(sh *controlv1.Shard) bool { return !on[sh.GetId()] })
 		}
 		slices.SortFunc(response.GetShards(), func(a, b *controlv1.Shard) int { return int(int64(a.GetId()) - int64(b.GetId())) })
-		response.Blocked = r.blocked(response.GetShards())
+		response.Blocked, response.Live = r.blocked(response.GetShards()), r.sessions.liveIDs()
 		named := make(map[uint64]bool)
 		for _, shard := range response.GetShards() {
 			for _, replica := range shard.GetReplicas() {
@@ -171,10 +171,10 @@ func (s *adminService) ListNodes(ctx context.Context, _ *controlv1.ListNodesRequ
 		response.Nodes = slices.SortedFunc(r.table.Snapshot().Nodes(), func(a, b *controlv1.Node) int {
 			return int(int64(a.GetId()) - int64(b.GetId())) //nolint:gosec // ids are counted from 1
 		})
-		for _, node := range r.sessions.live() {
-			response.Live = append(response.Live, uint64(node.ID))
+		response.Live, response.SinceMs = r.sessions.liveIDs(), make(map[uint64]int64)
+		for _, node := range response.GetNodes() {
+			response.SinceMs[node.GetId()] = r.sessions.since(ident.Node(node.GetId())).UnixMilli()
 		}
-		slices.Sort(response.GetLive())
 		return nil
 	})
 	return response, err

@@ -66,6 +66,11 @@ func (c *Controller) begin(ctx context.Context, store metastore.Store, turn *met
 // run works until ctx is done or the turn is lost.
 func (r *reign) run(ctx context.Context) error {
 	defer r.end(errOver)
+	unmeasure, err := r.measure()
+	if err != nil {
+		return err
+	}
+	defer unmeasure()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		select {

@@ -56,6 +56,7 @@ func (s *sessionService) Session(stream grpc.BidiStreamingServer[controlv1.NodeR
 // attend listens to reports until the stream or the reign ends, or a newer session
 // of the same node takes over.
 func (r *reign) attend(stream grpc.BidiStreamingServer[controlv1.NodeReport, controlv1.NodeCommand], session *session) error {
+	r.sessions.attended(session)
 	heard := make(chan error, 1)
 	go func() { // ends with the call
 		for {
@@ -67,22 +68,25 @@ func (r *reign) attend(stream grpc.BidiStreamingServer[controlv1.NodeReport, con
 			r.sessions.note(session, report)
 		}
 	}()
+	var err error
 	select {
-	case err := <-heard:
-		r.log.WarnContext(stream.Context(), "a store node's session ended", "node", session.name, "id", session.node, "error", err)
-		return err
+	case err = <-heard:
 	case <-stream.Context().Done():
-		return stream.Context().Err()
+		err = stream.Context().Err()
 	case <-r.life.Done():
 		return errOver
 	case <-session.replaced:
 		return fault.Errorf("", fault.Unavailable, "a newer session of this node took over")
 	}
+	r.log.WarnContext(stream.Context(), "a store node's session ended",
+		"node", session.name, "id", session.node, "error", err)
+	return err
 }
 
 // sessions knows which nodes report.
 type sessions struct {
-	now func() time.Time
+	now     func() time.Time
+	silence *silence
 
 	mu struct {
 		sync.Mutex
@@ -100,10 +104,11 @@ type session struct {
 	begun    bool          // guarded by sessions.mu; the metadata name this process
 	seen     time.Time     // guarded by sessions.mu
 	report   plan.Node     // guarded by sessions.mu
+	since    time.Time     // guarded by sessions.mu; when it began to report
 }
 
 func newSessions(now func() time.Time) *sessions {
-	s := &sessions{now: now}
+	s := &sessions{now: now, silence: newSilence(now())}
 	s.mu.open = make(map[ident.Node]*session)
 	s.mu.change = make(chan struct{})
 	return s
@@ -169,6 +174,7 @@ func (s *sessions) close(session *session) {
 	defer s.mu.Unlock()
 	if s.mu.open[session.node] == session {
 		delete(s.mu.open, session.node)
+		s.silence.began(session.node, s.now())
 		s.signal()
 	}
 }

@@ -208,7 +208,7 @@ func (f *fake) ListShards(_ context.Context, q *controlv1.ListShardsRequest) (*c
 		}, {
 			Id: 2, Term: 5, Phase: controlv1.Phase_PHASE_ELECTING, Leader: replica, Replicas: []*controlv1.ReplicaID{replica},
 		}},
-		Nodes: []*controlv1.Node{{Id: 9, Name: "alpha"}, {Id: 10, Name: "beta"}},
+		Nodes: []*controlv1.Node{{Id: 9, Name: "alpha"}, {Id: 10, Name: "beta"}}, Live: []uint64{9},
 	}
 	if q.GetTopic() != "" {
 		r.Shards = r.GetShards()[:1]
@@ -217,7 +217,10 @@ func (f *fake) ListShards(_ context.Context, q *controlv1.ListShardsRequest) (*c
 }
 
 func (f *fake) ListNodes(context.Context, *controlv1.ListNodesRequest) (*controlv1.ListNodesResponse, error) {
-	return &controlv1.ListNodesResponse{Nodes: []*controlv1.Node{{Id: 9, Name: "alpha", Address: "a:1", Zone: "z", SeenMs: 1_000}}}, nil
+	return &controlv1.ListNodesResponse{
+		Nodes: []*controlv1.Node{{Id: 9, Name: "alpha", Address: "a:1", Zone: "z", SeenMs: 1_000}, {Id: 10, Name: "beta", Address: "b:1"}},
+		Live:  []uint64{9}, SinceMs: map[uint64]int64{9: 2_000, 10: 3_000},
+	}, nil
 }
 
 func (f *fake) GroupLag(_ context.Context, q *controlv1.GroupLagRequest) (*controlv1.GroupLagResponse, error) {

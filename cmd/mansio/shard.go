@@ -26,13 +26,13 @@ func shardList() *cobra.Command {
 		}
 		views := cli.ShardViews(r)
 		return k.Print(views, func(w io.Writer) {
-			cli.Row(w, "SHARD", "LEADER", "TERM", "IN SYNC", "REPLICAS", "PHASE")
+			cli.Row(w, "SHARD", "LEADER", "TERM", "IN SYNC", "REPLICAS", "PHASE", "REACHABLE")
 			for _, v := range views {
 				leader := v.Leader
 				if leader == "" {
 					leader = "-"
 				}
-				cli.Row(w, v.Shard, leader, v.Term, cli.List(v.InSync), cli.List(v.Replicas), v.Phase)
+				cli.Row(w, v.Shard, leader, v.Term, cli.List(v.InSync), cli.List(v.Replicas), v.Phase, yesNo(v.Reachable))
 			}
 			for _, v := range views {
 				if v.Blocked != "" {
@@ -43,6 +43,13 @@ func shardList() *cobra.Command {
 	})
 	c.Flags().String("topic", "", "only the shards of this topic")
 	return c
+}
+
+func yesNo(yes bool) string {
+	if yes {
+		return "yes"
+	}
+	return "no"
 }
 
 func shardAcceptLoss() *cobra.Command {
@@ -81,14 +88,11 @@ func nodeList() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		views := []cli.Node{}
-		for _, n := range r.GetNodes() {
-			views = append(views, cli.NodeView(n))
-		}
+		views := cli.NodeViews(r)
 		return k.Print(views, func(w io.Writer) {
-			cli.Row(w, "NAME", "ID", "ADDRESS", "ZONE", "SEEN")
+			cli.Row(w, "NAME", "ID", "ADDRESS", "ZONE", "STATE", "SINCE")
 			for _, v := range views {
-				cli.Row(w, v.Name, v.ID, v.Address, v.Zone, v.Seen)
+				cli.Row(w, v.Name, v.ID, v.Address, v.Zone, v.State, v.Since)
 			}
 		})
 	})

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -82,7 +83,9 @@ type Shard struct {
 	InSync   []string `json:"in_sync"`
 	Replicas []string `json:"replicas"`
 	Phase    string   `json:"phase"`
-	Blocked  string   `json:"blocked,omitempty"` // why it cannot get a leader now
+	// Reachable says that the leader's node reports to the controller.
+	Reachable bool   `json:"reachable"`
+	Blocked   string `json:"blocked,omitempty"` // why it cannot get a leader now
 }
 
 // ShardViews makes the views of shards, with the names of their nodes.
@@ -106,6 +109,7 @@ func ShardViews(r *controlv1.ListShardsResponse) []Shard {
 		}
 		if s.GetPhase() == controlv1.Phase_PHASE_STEADY {
 			v.Leader = names[s.GetLeader().GetNode()]
+			v.Reachable = slices.Contains(r.GetLive(), s.GetLeader().GetNode())
 		}
 		views = append(views, v)
 	}
@@ -118,12 +122,25 @@ type Node struct {
 	ID      uint64 `json:"id"`
 	Address string `json:"address"`
 	Zone    string `json:"zone"`
-	Seen    string `json:"seen,omitempty"`
+	State   string `json:"state"` // alive: it reports to the controller; else away
+	Since   string `json:"since,omitempty"`
+	Joined  string `json:"joined,omitempty"` // this process of it
 }
 
-// NodeView makes the view of a store node.
-func NodeView(n *controlv1.Node) Node {
-	return Node{Name: n.GetName(), ID: n.GetId(), Address: n.GetAddress(), Zone: n.GetZone(), Seen: moment(n.GetSeenMs())}
+// NodeViews makes the views of store nodes.
+func NodeViews(r *controlv1.ListNodesResponse) []Node {
+	views := []Node{}
+	for _, n := range r.GetNodes() {
+		v := Node{
+			Name: n.GetName(), ID: n.GetId(), Address: n.GetAddress(), Zone: n.GetZone(), State: "away",
+			Since: moment(r.GetSinceMs()[n.GetId()]), Joined: moment(n.GetSeenMs()),
+		}
+		if slices.Contains(r.GetLive(), n.GetId()) {
+			v.State = "alive"
+		}
+		views = append(views, v)
+	}
+	return views
 }
 
 // Lag is a group's progress in one queue.

@@ -1602,6 +1602,7 @@ type ListShardsResponse struct {
 	Shards        []*Shard               `protobuf:"bytes,1,rep,name=shards,proto3" json:"shards,omitempty"`
 	Nodes         []*Node                `protobuf:"bytes,2,rep,name=nodes,proto3" json:"nodes,omitempty"`                                                                                // the nodes that they name
 	Blocked       map[uint32]string      `protobuf:"bytes,3,rep,name=blocked,proto3" json:"blocked,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // shards that cannot get a leader now: why
+	Live          []uint64               `protobuf:"varint,4,rep,packed,name=live,proto3" json:"live,omitempty"`                                                                          // ids of the nodes that report now
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1653,6 +1654,13 @@ func (x *ListShardsResponse) GetNodes() []*Node {
 func (x *ListShardsResponse) GetBlocked() map[uint32]string {
 	if x != nil {
 		return x.Blocked
+	}
+	return nil
+}
+
+func (x *ListShardsResponse) GetLive() []uint64 {
+	if x != nil {
+		return x.Live
 	}
 	return nil
 }
@@ -1800,7 +1808,8 @@ func (*ListNodesRequest) Descriptor() ([]byte, []int) {
 type ListNodesResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Nodes         []*Node                `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
-	Live          []uint64               `protobuf:"varint,2,rep,packed,name=live,proto3" json:"live,omitempty"` // ids of those that report now
+	Live          []uint64               `protobuf:"varint,2,rep,packed,name=live,proto3" json:"live,omitempty"`                                                                                          // ids of those that report now
+	SinceMs       map[uint64]int64       `protobuf:"bytes,3,rep,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // since when each reports, or does not; at most since this controller leads
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1845,6 +1854,13 @@ func (x *ListNodesResponse) GetNodes() []*Node {
 func (x *ListNodesResponse) GetLive() []uint64 {
 	if x != nil {
 		return x.Live
+	}
+	return nil
+}
+
+func (x *ListNodesResponse) GetSinceMs() map[uint64]int64 {
+	if x != nil {
+		return x.SinceMs
 	}
 	return nil
 }
@@ -2487,11 +2503,12 @@ const file_mansio_control_v1_control_proto_rawDesc = "" +
 	"\x06groups\x18\x01 \x03(\v2\x18.mansio.control.v1.GroupR\x06groups\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\")\n" +
 	"\x11ListShardsRequest\x12\x14\n" +
-	"\x05topic\x18\x01 \x01(\tR\x05topic\"\xff\x01\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\"\x93\x02\n" +
 	"\x12ListShardsResponse\x120\n" +
 	"\x06shards\x18\x01 \x03(\v2\x18.mansio.control.v1.ShardR\x06shards\x12-\n" +
 	"\x05nodes\x18\x02 \x03(\v2\x17.mansio.control.v1.NodeR\x05nodes\x12L\n" +
-	"\ablocked\x18\x03 \x03(\v22.mansio.control.v1.ListShardsResponse.BlockedEntryR\ablocked\x1a:\n" +
+	"\ablocked\x18\x03 \x03(\v22.mansio.control.v1.ListShardsResponse.BlockedEntryR\ablocked\x12\x12\n" +
+	"\x04live\x18\x04 \x03(\x04R\x04live\x1a:\n" +
 	"\fBlockedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"=\n" +
@@ -2501,10 +2518,14 @@ const file_mansio_control_v1_control_proto_rawDesc = "" +
 	"\x12AcceptLossResponse\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\x04R\x02to\"\x12\n" +
-	"\x10ListNodesRequest\"V\n" +
+	"\x10ListNodesRequest\"\xe0\x01\n" +
 	"\x11ListNodesResponse\x12-\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x17.mansio.control.v1.NodeR\x05nodes\x12\x12\n" +
-	"\x04live\x18\x02 \x03(\x04R\x04live\"=\n" +
+	"\x04live\x18\x02 \x03(\x04R\x04live\x12L\n" +
+	"\bsince_ms\x18\x03 \x03(\v21.mansio.control.v1.ListNodesResponse.SinceMsEntryR\asinceMs\x1a:\n" +
+	"\fSinceMsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\x04R\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"=\n" +
 	"\x0fGroupLagRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x14\n" +
 	"\x05topic\x18\x02 \x01(\tR\x05topic\"G\n" +
@@ -2587,7 +2608,7 @@ func file_mansio_control_v1_control_proto_rawDescGZIP() []byte {
 	return file_mansio_control_v1_control_proto_rawDescData
 }
 
-var file_mansio_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_mansio_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_mansio_control_v1_control_proto_goTypes = []any{
 	(*WatchRequest)(nil),          // 0: mansio.control.v1.WatchRequest
 	(*WatchResponse)(nil),         // 1: mansio.control.v1.WatchResponse
@@ -2628,89 +2649,91 @@ var file_mansio_control_v1_control_proto_goTypes = []any{
 	(*QueryMessagesResponse)(nil), // 36: mansio.control.v1.QueryMessagesResponse
 	(*StoredMessage)(nil),         // 37: mansio.control.v1.StoredMessage
 	nil,                           // 38: mansio.control.v1.ListShardsResponse.BlockedEntry
-	(*Cluster)(nil),               // 39: mansio.control.v1.Cluster
-	(*Topic)(nil),                 // 40: mansio.control.v1.Topic
-	(*Group)(nil),                 // 41: mansio.control.v1.Group
-	(*Start)(nil),                 // 42: mansio.control.v1.Start
-	(*Shard)(nil),                 // 43: mansio.control.v1.Shard
-	(*Node)(nil),                  // 44: mansio.control.v1.Node
-	(ReplyPoint)(0),               // 45: mansio.control.v1.ReplyPoint
-	(ConsumeFrom)(0),              // 46: mansio.control.v1.ConsumeFrom
-	(*Backoff)(nil),               // 47: mansio.control.v1.Backoff
+	nil,                           // 39: mansio.control.v1.ListNodesResponse.SinceMsEntry
+	(*Cluster)(nil),               // 40: mansio.control.v1.Cluster
+	(*Topic)(nil),                 // 41: mansio.control.v1.Topic
+	(*Group)(nil),                 // 42: mansio.control.v1.Group
+	(*Start)(nil),                 // 43: mansio.control.v1.Start
+	(*Shard)(nil),                 // 44: mansio.control.v1.Shard
+	(*Node)(nil),                  // 45: mansio.control.v1.Node
+	(ReplyPoint)(0),               // 46: mansio.control.v1.ReplyPoint
+	(ConsumeFrom)(0),              // 47: mansio.control.v1.ConsumeFrom
+	(*Backoff)(nil),               // 48: mansio.control.v1.Backoff
 }
 var file_mansio_control_v1_control_proto_depIdxs = []int32{
-	39, // 0: mansio.control.v1.WatchResponse.cluster:type_name -> mansio.control.v1.Cluster
-	40, // 1: mansio.control.v1.WatchResponse.topics:type_name -> mansio.control.v1.Topic
-	41, // 2: mansio.control.v1.WatchResponse.groups:type_name -> mansio.control.v1.Group
-	42, // 3: mansio.control.v1.WatchResponse.starts:type_name -> mansio.control.v1.Start
-	43, // 4: mansio.control.v1.WatchResponse.shards:type_name -> mansio.control.v1.Shard
-	44, // 5: mansio.control.v1.WatchResponse.nodes:type_name -> mansio.control.v1.Node
-	42, // 6: mansio.control.v1.WatchResponse.deleted_starts:type_name -> mansio.control.v1.Start
-	40, // 7: mansio.control.v1.EnsureTopicResponse.topic:type_name -> mansio.control.v1.Topic
-	41, // 8: mansio.control.v1.EnsureGroupResponse.group:type_name -> mansio.control.v1.Group
-	42, // 9: mansio.control.v1.EnsureGroupResponse.start:type_name -> mansio.control.v1.Start
+	40, // 0: mansio.control.v1.WatchResponse.cluster:type_name -> mansio.control.v1.Cluster
+	41, // 1: mansio.control.v1.WatchResponse.topics:type_name -> mansio.control.v1.Topic
+	42, // 2: mansio.control.v1.WatchResponse.groups:type_name -> mansio.control.v1.Group
+	43, // 3: mansio.control.v1.WatchResponse.starts:type_name -> mansio.control.v1.Start
+	44, // 4: mansio.control.v1.WatchResponse.shards:type_name -> mansio.control.v1.Shard
+	45, // 5: mansio.control.v1.WatchResponse.nodes:type_name -> mansio.control.v1.Node
+	43, // 6: mansio.control.v1.WatchResponse.deleted_starts:type_name -> mansio.control.v1.Start
+	41, // 7: mansio.control.v1.EnsureTopicResponse.topic:type_name -> mansio.control.v1.Topic
+	42, // 8: mansio.control.v1.EnsureGroupResponse.group:type_name -> mansio.control.v1.Group
+	43, // 9: mansio.control.v1.EnsureGroupResponse.start:type_name -> mansio.control.v1.Start
 	7,  // 10: mansio.control.v1.NodeReport.replicas:type_name -> mansio.control.v1.ReplicaReport
-	40, // 11: mansio.control.v1.CreateTopicRequest.topic:type_name -> mansio.control.v1.Topic
-	45, // 12: mansio.control.v1.UpdateTopicRequest.reply:type_name -> mansio.control.v1.ReplyPoint
-	40, // 13: mansio.control.v1.TopicResponse.topic:type_name -> mansio.control.v1.Topic
-	40, // 14: mansio.control.v1.ListTopicsResponse.topics:type_name -> mansio.control.v1.Topic
-	41, // 15: mansio.control.v1.CreateGroupRequest.group:type_name -> mansio.control.v1.Group
-	46, // 16: mansio.control.v1.UpdateGroupRequest.consume_from:type_name -> mansio.control.v1.ConsumeFrom
-	47, // 17: mansio.control.v1.UpdateGroupRequest.backoff:type_name -> mansio.control.v1.Backoff
-	41, // 18: mansio.control.v1.GroupResponse.group:type_name -> mansio.control.v1.Group
-	41, // 19: mansio.control.v1.ListGroupsResponse.groups:type_name -> mansio.control.v1.Group
-	43, // 20: mansio.control.v1.ListShardsResponse.shards:type_name -> mansio.control.v1.Shard
-	44, // 21: mansio.control.v1.ListShardsResponse.nodes:type_name -> mansio.control.v1.Node
+	41, // 11: mansio.control.v1.CreateTopicRequest.topic:type_name -> mansio.control.v1.Topic
+	46, // 12: mansio.control.v1.UpdateTopicRequest.reply:type_name -> mansio.control.v1.ReplyPoint
+	41, // 13: mansio.control.v1.TopicResponse.topic:type_name -> mansio.control.v1.Topic
+	41, // 14: mansio.control.v1.ListTopicsResponse.topics:type_name -> mansio.control.v1.Topic
+	42, // 15: mansio.control.v1.CreateGroupRequest.group:type_name -> mansio.control.v1.Group
+	47, // 16: mansio.control.v1.UpdateGroupRequest.consume_from:type_name -> mansio.control.v1.ConsumeFrom
+	48, // 17: mansio.control.v1.UpdateGroupRequest.backoff:type_name -> mansio.control.v1.Backoff
+	42, // 18: mansio.control.v1.GroupResponse.group:type_name -> mansio.control.v1.Group
+	42, // 19: mansio.control.v1.ListGroupsResponse.groups:type_name -> mansio.control.v1.Group
+	44, // 20: mansio.control.v1.ListShardsResponse.shards:type_name -> mansio.control.v1.Shard
+	45, // 21: mansio.control.v1.ListShardsResponse.nodes:type_name -> mansio.control.v1.Node
 	38, // 22: mansio.control.v1.ListShardsResponse.blocked:type_name -> mansio.control.v1.ListShardsResponse.BlockedEntry
-	44, // 23: mansio.control.v1.ListNodesResponse.nodes:type_name -> mansio.control.v1.Node
-	32, // 24: mansio.control.v1.GroupLagResponse.queues:type_name -> mansio.control.v1.QueueLag
-	37, // 25: mansio.control.v1.GetMessageResponse.messages:type_name -> mansio.control.v1.StoredMessage
-	37, // 26: mansio.control.v1.QueryMessagesResponse.messages:type_name -> mansio.control.v1.StoredMessage
-	0,  // 27: mansio.control.v1.Metadata.Watch:input_type -> mansio.control.v1.WatchRequest
-	2,  // 28: mansio.control.v1.Metadata.EnsureTopic:input_type -> mansio.control.v1.EnsureTopicRequest
-	4,  // 29: mansio.control.v1.Metadata.EnsureGroup:input_type -> mansio.control.v1.EnsureGroupRequest
-	6,  // 30: mansio.control.v1.NodeSession.Session:input_type -> mansio.control.v1.NodeReport
-	9,  // 31: mansio.control.v1.Admin.CreateTopic:input_type -> mansio.control.v1.CreateTopicRequest
-	10, // 32: mansio.control.v1.Admin.UpdateTopic:input_type -> mansio.control.v1.UpdateTopicRequest
-	11, // 33: mansio.control.v1.Admin.DeleteTopic:input_type -> mansio.control.v1.DeleteTopicRequest
-	12, // 34: mansio.control.v1.Admin.GetTopic:input_type -> mansio.control.v1.GetTopicRequest
-	15, // 35: mansio.control.v1.Admin.ListTopics:input_type -> mansio.control.v1.ListTopicsRequest
-	17, // 36: mansio.control.v1.Admin.CreateGroup:input_type -> mansio.control.v1.CreateGroupRequest
-	18, // 37: mansio.control.v1.Admin.UpdateGroup:input_type -> mansio.control.v1.UpdateGroupRequest
-	19, // 38: mansio.control.v1.Admin.DeleteGroup:input_type -> mansio.control.v1.DeleteGroupRequest
-	20, // 39: mansio.control.v1.Admin.GetGroup:input_type -> mansio.control.v1.GetGroupRequest
-	22, // 40: mansio.control.v1.Admin.ListGroups:input_type -> mansio.control.v1.ListGroupsRequest
-	24, // 41: mansio.control.v1.Admin.ListShards:input_type -> mansio.control.v1.ListShardsRequest
-	28, // 42: mansio.control.v1.Admin.ListNodes:input_type -> mansio.control.v1.ListNodesRequest
-	26, // 43: mansio.control.v1.Admin.AcceptLoss:input_type -> mansio.control.v1.AcceptLossRequest
-	30, // 44: mansio.control.v1.Inspect.GroupLag:input_type -> mansio.control.v1.GroupLagRequest
-	33, // 45: mansio.control.v1.Inspect.GetMessage:input_type -> mansio.control.v1.GetMessageRequest
-	35, // 46: mansio.control.v1.Inspect.QueryMessages:input_type -> mansio.control.v1.QueryMessagesRequest
-	1,  // 47: mansio.control.v1.Metadata.Watch:output_type -> mansio.control.v1.WatchResponse
-	3,  // 48: mansio.control.v1.Metadata.EnsureTopic:output_type -> mansio.control.v1.EnsureTopicResponse
-	5,  // 49: mansio.control.v1.Metadata.EnsureGroup:output_type -> mansio.control.v1.EnsureGroupResponse
-	8,  // 50: mansio.control.v1.NodeSession.Session:output_type -> mansio.control.v1.NodeCommand
-	13, // 51: mansio.control.v1.Admin.CreateTopic:output_type -> mansio.control.v1.TopicResponse
-	13, // 52: mansio.control.v1.Admin.UpdateTopic:output_type -> mansio.control.v1.TopicResponse
-	14, // 53: mansio.control.v1.Admin.DeleteTopic:output_type -> mansio.control.v1.DeleteResponse
-	13, // 54: mansio.control.v1.Admin.GetTopic:output_type -> mansio.control.v1.TopicResponse
-	16, // 55: mansio.control.v1.Admin.ListTopics:output_type -> mansio.control.v1.ListTopicsResponse
-	21, // 56: mansio.control.v1.Admin.CreateGroup:output_type -> mansio.control.v1.GroupResponse
-	21, // 57: mansio.control.v1.Admin.UpdateGroup:output_type -> mansio.control.v1.GroupResponse
-	14, // 58: mansio.control.v1.Admin.DeleteGroup:output_type -> mansio.control.v1.DeleteResponse
-	21, // 59: mansio.control.v1.Admin.GetGroup:output_type -> mansio.control.v1.GroupResponse
-	23, // 60: mansio.control.v1.Admin.ListGroups:output_type -> mansio.control.v1.ListGroupsResponse
-	25, // 61: mansio.control.v1.Admin.ListShards:output_type -> mansio.control.v1.ListShardsResponse
-	29, // 62: mansio.control.v1.Admin.ListNodes:output_type -> mansio.control.v1.ListNodesResponse
-	27, // 63: mansio.control.v1.Admin.AcceptLoss:output_type -> mansio.control.v1.AcceptLossResponse
-	31, // 64: mansio.control.v1.Inspect.GroupLag:output_type -> mansio.control.v1.GroupLagResponse
-	34, // 65: mansio.control.v1.Inspect.GetMessage:output_type -> mansio.control.v1.GetMessageResponse
-	36, // 66: mansio.control.v1.Inspect.QueryMessages:output_type -> mansio.control.v1.QueryMessagesResponse
-	47, // [47:67] is the sub-list for method output_type
-	27, // [27:47] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	45, // 23: mansio.control.v1.ListNodesResponse.nodes:type_name -> mansio.control.v1.Node
+	39, // 24: mansio.control.v1.ListNodesResponse.since_ms:type_name -> mansio.control.v1.ListNodesResponse.SinceMsEntry
+	32, // 25: mansio.control.v1.GroupLagResponse.queues:type_name -> mansio.control.v1.QueueLag
+	37, // 26: mansio.control.v1.GetMessageResponse.messages:type_name -> mansio.control.v1.StoredMessage
+	37, // 27: mansio.control.v1.QueryMessagesResponse.messages:type_name -> mansio.control.v1.StoredMessage
+	0,  // 28: mansio.control.v1.Metadata.Watch:input_type -> mansio.control.v1.WatchRequest
+	2,  // 29: mansio.control.v1.Metadata.EnsureTopic:input_type -> mansio.control.v1.EnsureTopicRequest
+	4,  // 30: mansio.control.v1.Metadata.EnsureGroup:input_type -> mansio.control.v1.EnsureGroupRequest
+	6,  // 31: mansio.control.v1.NodeSession.Session:input_type -> mansio.control.v1.NodeReport
+	9,  // 32: mansio.control.v1.Admin.CreateTopic:input_type -> mansio.control.v1.CreateTopicRequest
+	10, // 33: mansio.control.v1.Admin.UpdateTopic:input_type -> mansio.control.v1.UpdateTopicRequest
+	11, // 34: mansio.control.v1.Admin.DeleteTopic:input_type -> mansio.control.v1.DeleteTopicRequest
+	12, // 35: mansio.control.v1.Admin.GetTopic:input_type -> mansio.control.v1.GetTopicRequest
+	15, // 36: mansio.control.v1.Admin.ListTopics:input_type -> mansio.control.v1.ListTopicsRequest
+	17, // 37: mansio.control.v1.Admin.CreateGroup:input_type -> mansio.control.v1.CreateGroupRequest
+	18, // 38: mansio.control.v1.Admin.UpdateGroup:input_type -> mansio.control.v1.UpdateGroupRequest
+	19, // 39: mansio.control.v1.Admin.DeleteGroup:input_type -> mansio.control.v1.DeleteGroupRequest
+	20, // 40: mansio.control.v1.Admin.GetGroup:input_type -> mansio.control.v1.GetGroupRequest
+	22, // 41: mansio.control.v1.Admin.ListGroups:input_type -> mansio.control.v1.ListGroupsRequest
+	24, // 42: mansio.control.v1.Admin.ListShards:input_type -> mansio.control.v1.ListShardsRequest
+	28, // 43: mansio.control.v1.Admin.ListNodes:input_type -> mansio.control.v1.ListNodesRequest
+	26, // 44: mansio.control.v1.Admin.AcceptLoss:input_type -> mansio.control.v1.AcceptLossRequest
+	30, // 45: mansio.control.v1.Inspect.GroupLag:input_type -> mansio.control.v1.GroupLagRequest
+	33, // 46: mansio.control.v1.Inspect.GetMessage:input_type -> mansio.control.v1.GetMessageRequest
+	35, // 47: mansio.control.v1.Inspect.QueryMessages:input_type -> mansio.control.v1.QueryMessagesRequest
+	1,  // 48: mansio.control.v1.Metadata.Watch:output_type -> mansio.control.v1.WatchResponse
+	3,  // 49: mansio.control.v1.Metadata.EnsureTopic:output_type -> mansio.control.v1.EnsureTopicResponse
+	5,  // 50: mansio.control.v1.Metadata.EnsureGroup:output_type -> mansio.control.v1.EnsureGroupResponse
+	8,  // 51: mansio.control.v1.NodeSession.Session:output_type -> mansio.control.v1.NodeCommand
+	13, // 52: mansio.control.v1.Admin.CreateTopic:output_type -> mansio.control.v1.TopicResponse
+	13, // 53: mansio.control.v1.Admin.UpdateTopic:output_type -> mansio.control.v1.TopicResponse
+	14, // 54: mansio.control.v1.Admin.DeleteTopic:output_type -> mansio.control.v1.DeleteResponse
+	13, // 55: mansio.control.v1.Admin.GetTopic:output_type -> mansio.control.v1.TopicResponse
+	16, // 56: mansio.control.v1.Admin.ListTopics:output_type -> mansio.control.v1.ListTopicsResponse
+	21, // 57: mansio.control.v1.Admin.CreateGroup:output_type -> mansio.control.v1.GroupResponse
+	21, // 58: mansio.control.v1.Admin.UpdateGroup:output_type -> mansio.control.v1.GroupResponse
+	14, // 59: mansio.control.v1.Admin.DeleteGroup:output_type -> mansio.control.v1.DeleteResponse
+	21, // 60: mansio.control.v1.Admin.GetGroup:output_type -> mansio.control.v1.GroupResponse
+	23, // 61: mansio.control.v1.Admin.ListGroups:output_type -> mansio.control.v1.ListGroupsResponse
+	25, // 62: mansio.control.v1.Admin.ListShards:output_type -> mansio.control.v1.ListShardsResponse
+	29, // 63: mansio.control.v1.Admin.ListNodes:output_type -> mansio.control.v1.ListNodesResponse
+	27, // 64: mansio.control.v1.Admin.AcceptLoss:output_type -> mansio.control.v1.AcceptLossResponse
+	31, // 65: mansio.control.v1.Inspect.GroupLag:output_type -> mansio.control.v1.GroupLagResponse
+	34, // 66: mansio.control.v1.Inspect.GetMessage:output_type -> mansio.control.v1.GetMessageResponse
+	36, // 67: mansio.control.v1.Inspect.QueryMessages:output_type -> mansio.control.v1.QueryMessagesResponse
+	48, // [48:68] is the sub-list for method output_type
+	28, // [28:48] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_mansio_control_v1_control_proto_init() }
@@ -2728,7 +2751,7 @@ func file_mansio_control_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mansio_control_v1_control_proto_rawDesc), len(file_mansio_control_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   39,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   4,
 		},
