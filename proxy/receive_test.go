@@ -323,8 +323,8 @@ func TestReceiveCodes(t *testing.T) {
 		storeapi.GroupNotFound:  {pb.Code_CONSUMER_GROUP_NOT_FOUND, true},
 		storeapi.NotImplemented: {pb.Code_NOT_IMPLEMENTED, true},
 		storeapi.Internal:       {pb.Code_INTERNAL_SERVER_ERROR, false},
-		storeapi.NotLeader:      {pb.Code_INTERNAL_SERVER_ERROR, false},
-		storeapi.Unavailable:    {pb.Code_INTERNAL_SERVER_ERROR, false},
+		storeapi.NotLeader:      {pb.Code_TOO_MANY_REQUESTS, false},
+		storeapi.Unavailable:    {pb.Code_TOO_MANY_REQUESTS, false},
 		storeapi.Overloaded:     {pb.Code_TOO_MANY_REQUESTS, false},
 		storeapi.Unknown:        {pb.Code_PROXY_TIMEOUT, true},
 	} {

@@ -22,12 +22,13 @@ func notImplemented(what string) *pb.Status {
 	return status(pb.Code_NOT_IMPLEMENTED, what+" is not built yet")
 }
 
-// storeCodes says what clients hear of a store's code.
+// storeCodes says what clients hear of a store's code. When nothing was done and
+// trying again later helps, that is the one code after which SDKs pause.
 var storeCodes = map[storeapi.Code]pb.Code{
 	storeapi.OK:             pb.Code_OK,
 	storeapi.None:           pb.Code_MESSAGE_NOT_FOUND,
-	storeapi.NotLeader:      pb.Code_INTERNAL_SERVER_ERROR,
-	storeapi.NeedConfig:     pb.Code_INTERNAL_SERVER_ERROR,
+	storeapi.NotLeader:      pb.Code_TOO_MANY_REQUESTS,
+	storeapi.NeedConfig:     pb.Code_TOO_MANY_REQUESTS,
 	storeapi.TopicNotFound:  pb.Code_TOPIC_NOT_FOUND,
 	storeapi.GroupNotFound:  pb.Code_CONSUMER_GROUP_NOT_FOUND,
 	storeapi.InvalidHandle:  pb.Code_INVALID_RECEIPT_HANDLE,
@@ -35,7 +36,7 @@ var storeCodes = map[storeapi.Code]pb.Code{
 	storeapi.Overloaded:     pb.Code_TOO_MANY_REQUESTS,
 	storeapi.Expired:        pb.Code_PROXY_TIMEOUT,
 	storeapi.Unknown:        pb.Code_PROXY_TIMEOUT,
-	storeapi.Unavailable:    pb.Code_INTERNAL_SERVER_ERROR,
+	storeapi.Unavailable:    pb.Code_TOO_MANY_REQUESTS,
 	storeapi.SeqTooOld:      pb.Code_PROXY_TIMEOUT,
 	storeapi.NotImplemented: pb.Code_NOT_IMPLEMENTED,
 	storeapi.Canceled:       pb.Code_INTERNAL_SERVER_ERROR,

@@ -177,7 +177,7 @@ func (s *sending) try(peer Peer) storeapi.Reply {
 // ended judges an attempt: true when its reply is the answer.
 func (s *sending) ended() bool {
 	switch code := s.last.Code; {
-	case code == storeapi.Unknown:
+	case code == storeapi.Unknown || s.doubtful():
 		s.r.counters.Unknown.Add(1)
 		s.stuck = true
 		s.pass()
@@ -195,6 +195,21 @@ func (s *sending) ended() bool {
 		return false
 	}
 	return true
+}
+
+// doubtful reports that the term ended before the outcome of some of the messages
+// was known. Sent again with their numbers, those that are stored are not stored twice.
+func (s *sending) doubtful() bool {
+	result, _ := s.last.Result.(*storeapi.AppendResult)
+	if s.last.Code != storeapi.OK || result == nil {
+		return false
+	}
+	for i := range result.Entries {
+		if result.Entries[i].Code == storeapi.Unknown {
+			return true
+		}
+	}
+	return false
 }
 
 // moves says of which codes nothing was done and another shard may do better.

@@ -4,9 +4,9 @@
 // which shards a topic has and who leads them, chooses a queue for a send, and
 // tries again where trying again is safe.
 //
-//	handler ──Append, Do, Post, Start──▶ Router ──Submit──▶ Peer of the leader's node
-//	                                        ▲ shards, leaders      │
-//	                                        └── metadata.Table     └─▶ shard
+//	handler ──Append, Do, Start──▶ Router ──Submit──▶ Peer of the leader's node
+//	                                  ▲ shards, leaders      │
+//	                                  └── metadata.Table     └─▶ shard
 //
 // # Sends
 //

@@ -323,6 +323,32 @@ func TestHint(t *testing.T) {
 	})
 }
 
+// TestTermEnds says that messages whose outcome a leader no longer knew are sent
+// again with their numbers, and so stored once.
+func TestTermEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		ended := 0
+		for _, n := range f.nodes {
+			n.Intercept(func(op *storeapi.Op) bool {
+				if ended++; ended > 2 {
+					return false
+				}
+				done := op.Done
+				op.Done = func(r storeapi.Reply) {
+					r.Result.(*storeapi.AppendResult).Entries[ended%2].Code = storeapi.Unknown
+					done(r)
+				}
+				return false
+			})
+		}
+		a := f.send(t.Context(), "a", "b")
+		if a.Code != storeapi.OK || a.Entries[0].Code != storeapi.OK || a.Entries[1].Code != storeapi.OK || f.stored() != 2 {
+			t.Errorf("%+v, %d stored", a, f.stored())
+		}
+	})
+}
+
 func TestAppendCanceled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)
@@ -340,6 +366,11 @@ func TestAppendCanceled(t *testing.T) {
 		}
 		if n := len(f.nodes[0].Requests()) + len(f.nodes[1].Requests()); n != 1 {
 			t.Errorf("%d attempts for a caller that went away during the first", n)
+		}
+		f.send(ctx, "b")
+		f.Do(ctx, &Request{Shard: 1, Topic: f.topic, Request: &storeapi.Settle{}, Deadline: time.Now().Add(time.Second)})
+		if n := len(f.nodes[0].Requests()) + len(f.nodes[1].Requests()); n != 0 {
+			t.Errorf("%d attempts for a caller that was gone before", n)
 		}
 	})
 }
