@@ -73,8 +73,9 @@ func (e *CorruptionError) Error() string {
 // a torn tail, which is cut: a zero header at E, later segment files removed,
 // all durably. They are corruption (*CorruptionError of kind fault.Corrupt) if
 // they cannot be read, if E is below Floor, or if a whole entry behind E, outside
-// the cut notes, says that the log was committed beyond E. A log that failed so
-// can be tried again, after AcceptLoss or a repair.
+// the cut notes, says that the log was committed beyond E. Files that are missing
+// between others, or too short, are corruption wherever they are. A log that
+// failed so can be tried again, after AcceptLoss or a repair.
 //
 // The next entry to be appended must be of a higher term than LastTerm: a tail
 // that was cut then can never be taken for a continuation.
@@ -92,6 +93,9 @@ func (l *Log) Recover(ctx context.Context, o RecoverOptions, visit func(*record.
 	}
 	r := recovery{l: l, o: o, list: *l.segs.Load()}
 	r.Start = l.Start()
+	if err := r.gap(); err != nil {
+		return Recovery{}, fault.E("commitlog.Recover", fault.Other, err)
+	}
 	if err := r.settleCache(); err != nil {
 		return Recovery{}, fault.E("commitlog.Recover", fault.Other, err)
 	}
@@ -113,6 +117,22 @@ type recovery struct {
 	last int // segment in which the log ends
 	tail Tail
 	bad  *damage // what the walk ended at
+}
+
+// gap finds the oldest segment whose file cannot reach to where the next one
+// begins: it was cut short, or a file between them is gone. The walk would only
+// find it if it came by.
+func (r *recovery) gap() error {
+	for i, s := range r.list[:len(r.list)-1] {
+		next := r.list[i+1].base
+		if s.damage == nil && int64(next-s.base) > s.prepared { //nolint:gosec // bases ascend
+			return fault.E("", fault.Corrupt, &CorruptionError{
+				LSN: s.base, LostTo: next, Reason: fmt.Sprintf("the file that begins there ends at LSN %d, the next one begins at LSN %d",
+					s.base+ident.LSN(s.prepared), next), //nolint:gosec // a size
+			})
+		}
+	}
+	return nil
 }
 
 // settleCache makes durable what an earlier process wrote and did not sync, and

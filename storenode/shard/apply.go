@@ -29,6 +29,7 @@ type views struct {
 	producers  *producer.Windows
 	catalog    *catalog.Catalog
 	deliveries *delivery.Deliveries
+	origin     *origin
 
 	groups map[ident.Group]*controlv1.Group // parsed from the catalog
 	topics map[ident.Topic]*controlv1.Topic
@@ -57,7 +58,7 @@ type outcome struct {
 func newViews() *views {
 	return &views{
 		queues: queue.New(commitlog.FirstLSN), keys: keyindex.New(), producers: producer.New(), catalog: catalog.New(),
-		deliveries: delivery.New(), groups: map[ident.Group]*controlv1.Group{}, topics: map[ident.Topic]*controlv1.Topic{},
+		deliveries: delivery.New(), origin: newOrigin(), groups: map[ident.Group]*controlv1.Group{}, topics: map[ident.Topic]*controlv1.Topic{},
 	}
 }
 
@@ -111,6 +112,7 @@ func (v *views) applyRare(e *record.Entry, out *outcome) error {
 	case record.TypeTrim:
 		b, err := record.DecodeTrim(e.Body)
 		out.trim = b.NewStart
+		v.origin.start = max(v.origin.start, b.NewStart)
 		return err
 	case record.TypeTimeShift:
 		b, err := record.DecodeTimeShift(e.Body)

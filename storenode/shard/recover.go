@@ -44,6 +44,9 @@ func (s *Shard) recover(ctx context.Context) error {
 	if err := s.commitlog.Sync(); err != nil {
 		return err
 	}
+	if err := s.checkOrigin(); err != nil {
+		return err
+	}
 	err = s.meta.Update(func(m *replica.Meta) {
 		if found.Torn && found.CutTo > found.CutFrom {
 			m.Note(replica.Cut{From: found.CutFrom, To: found.CutTo})
@@ -132,7 +135,12 @@ func (s *Shard) forget() {
 func (s *Shard) restoreFrom(ctx context.Context, c *view.Checkpoint) (err error) {
 	defer func() { err = errors.Join(err, c.Close()) }()
 	for _, v := range s.views.sections() {
-		if err := c.Restore(v.kind, v.view); err != nil {
+		err := c.Restore(v.kind, v.view)
+		if v.kind == view.SectionShard && fault.Is(err, fault.NotFound) {
+			s.views.origin.start = s.commitlog.Start() // of before this section was written
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}

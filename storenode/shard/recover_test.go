@@ -150,3 +150,41 @@ func held(l *life) (all []ident.Offset) {
 	l.offset.Add(2_000)
 	return all
 }
+
+// TestLostSegmentsAreNoticed: a log whose files are gone is not taken for one
+// that was trimmed, wherever they were.
+func TestLostSegmentsAreNoticed(t *testing.T) {
+	tests := map[string]func([]string) string{
+		"the oldest":     func(all []string) string { return all[0] },
+		"in the middle":  func(all []string) string { return all[len(all)/2] },
+		"before the end": func(all []string) string { return all[len(all)-2] },
+		"the newest":     func(all []string) string { return all[len(all)-1] },
+		"half of one":    func(all []string) string { return all[len(all)/2] },
+	}
+	for name, pick := range tests {
+		for _, trimmed := range []bool{false, true} {
+			lose := func(t *testing.T, d *disk.Memory, name string) { remove(t, d, name) }
+			if strings.HasPrefix(name, "half") {
+				lose = cut
+			}
+			t.Run(name+map[bool]string{true: " behind a trim"}[trimmed], func(t *testing.T) {
+				d := disk.NewMemory()
+				at := setting{disk: d, dir: "s", segmentBytes: 64 << 10, tune: func(o *Options) {
+					if o.RetentionMS = 1 << 50; trimmed {
+						o.RetentionBytes = 512 << 10
+					}
+				}}
+				l := beginOn(t, at)
+				l.bulk(0, 90)
+				if trimmed {
+					l.until(61_000, func() bool { return l.minimum() > 10 })
+				}
+				l.stop()
+				lose(t, d, pick(files(t, d, ".log")))
+				if why := l.failure(); !strings.Contains(why, "LSN") {
+					t.Fatalf("failed without naming what is missing: %s", why)
+				}
+			})
+		}
+	}
+}

@@ -107,6 +107,7 @@ func (v *views) sections() []section {
 		{view.SectionProducer, v.producers},
 		{view.SectionCatalog, v.catalog},
 		{view.SectionDelivery, v.deliveries},
+		{view.SectionShard, v.origin},
 	}
 }
 

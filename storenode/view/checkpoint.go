@@ -30,7 +30,7 @@ type View interface {
 	Digest() uint64
 }
 
-// Kinds of sections, for ever. Numbers from SectionShard on are the shard's own.
+// Kinds of sections, for ever. SectionShard is where the log begins.
 const (
 	SectionQueue    uint32 = 1
 	SectionDelivery uint32 = 2
