@@ -85,13 +85,25 @@ func (s *signs) send() {
 	deadline := s.p.o.Now().Add(signTime)
 	for shard, all := range s.shard {
 		for len(all) > 0 {
-			n := min(len(all), signsMax)
+			n := portion(all)
 			s.p.router.Start(&route.Request{
 				Shard: shard, Request: &storeapi.Alive{Signs: all[:n:n]}, Deadline: deadline,
 			}, func(storeapi.Reply) {})
 			all = all[n:]
 		}
 	}
+}
+
+// portion is how many of the signs, which are not none, go into one operation.
+func portion(all []storeapi.ClientSign) int {
+	n, size := 1, all[0].Size()
+	for n < min(len(all), signsMax) {
+		if size += all[n].Size(); size > storeapi.AliveBytesMax {
+			break
+		}
+		n++
+	}
+	return n
 }
 
 // announce tells the shards at once what a client consumes: until they know, they

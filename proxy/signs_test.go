@@ -4,6 +4,7 @@ package proxy
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -173,4 +174,24 @@ func TestForgetting(t *testing.T) {
 			f.t.Errorf("%d clients left behind", n)
 		}
 	})
+}
+
+// TestPortionsOfSigns: an operation has few enough signs, and few enough bytes of them unless it is one.
+func TestPortionsOfSigns(t *testing.T) {
+	large := storeapi.ClientSign{Subscriptions: make([]storeapi.Subscription, 4000)}
+	huge := storeapi.ClientSign{Subscriptions: make([]storeapi.Subscription, 40_000)}
+	for _, c := range []struct {
+		signs []storeapi.ClientSign
+		want  int
+	}{
+		{slices.Repeat([]storeapi.ClientSign{{Client: "c"}}, signsMax+1), signsMax},
+		{slices.Repeat([]storeapi.ClientSign{large}, 20), storeapi.AliveBytesMax / large.Size()},
+		{[]storeapi.ClientSign{huge, {}}, 1},
+		{[]storeapi.ClientSign{{}, huge}, 1},
+		{[]storeapi.ClientSign{{}}, 1},
+	} {
+		if n := portion(c.signs); n != c.want {
+			t.Errorf("%d of %d signs, want %d", n, len(c.signs), c.want)
+		}
+	}
 }

@@ -121,6 +121,11 @@ func TestGeneratedAgrees(t *testing.T) {
 		}
 		id := rapid.Uint64().Draw(t, "id")
 		m := new(storev1.Op)
+		if q, ok := op.Request.(*storeapi.Alive); ok {
+			if n := len(appendRequest(nil, q)) - len(appendRequest(nil, &storeapi.Alive{})); n > sizeOf(q) {
+				t.Fatalf("signs of %d bytes are weighed as %d", n, sizeOf(q))
+			}
+		}
 		again := throughGenerated(t, appendOp(nil, id, op, 0), m)
 		got := new(storeapi.Op)
 		gotID, err := decodeOp(again, time.Time{}, got)
@@ -131,6 +136,11 @@ func TestGeneratedAgrees(t *testing.T) {
 			t.Fatal(diff)
 		}
 	})
+}
+
+func sizeOf(q *storeapi.Alive) int {
+	n, _ := weighSigns(q.Signs)
+	return n
 }
 
 // TestGeneratedAgreesOnReplies is the same for replies.

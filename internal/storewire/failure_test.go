@@ -5,6 +5,8 @@ package storewire_test
 import (
 	"bytes"
 	"context"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -323,12 +325,32 @@ func TestEnd(t *testing.T) {
 	a.expect(t, storeapi.Unknown)
 }
 
-// TestUnsound: operations that the wire has no form for are refused.
+// TestUnsound: operations that the far end would not take are refused, and harm no other.
 func TestUnsound(t *testing.T) {
-	w := connect(t, &script{})
-	a := make(answers, 1)
-	a.submit(w.peer, &storeapi.Settle{Items: make([]storeapi.SettleItem, 1<<16+1)}, time.Time{})
-	a.expect(t, storeapi.Invalid)
-	a.submit(w.peer, nil, time.Time{})
-	a.expect(t, storeapi.Invalid)
+	target := &script{}
+	w := connect(t, target)
+	w.up()
+	under, a := make(answers, 1), make(answers, 1)
+	under.submit(w.peer, &storeapi.Append{}, time.Time{})
+	held := target.await(t, 1)
+	tags := make([]string, 1<<16)
+	for i := range tags {
+		tags[i] = "a tag of some length"
+	}
+	wide := storeapi.Filter{Kind: storeapi.FilterTags, Tags: tags}
+	signs := slices.Repeat([]storeapi.ClientSign{{Client: "c", Subscriptions: []storeapi.Subscription{{Filter: wide}}}}, 40)
+	for name, q := range map[string]storeapi.Request{
+		"items":           &storeapi.Settle{Items: make([]storeapi.SettleItem, 1<<16+1)},
+		"unknown":         nil,
+		"tags of a sign":  &storeapi.Alive{Signs: []storeapi.ClientSign{{Subscriptions: []storeapi.Subscription{{Filter: storeapi.Filter{Tags: append(tags, "")}}}}}},
+		"bytes of signs":  &storeapi.Alive{Signs: signs},
+		"text of a query": &storeapi.Query{Key: strings.Repeat("k", 40<<20)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a.submit(w.peer, q, time.Time{})
+			a.expect(t, storeapi.Invalid)
+		})
+	}
+	held[0].Done(ok)
+	under.expect(t, storeapi.OK)
 }

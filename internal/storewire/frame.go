@@ -21,6 +21,9 @@ const (
 	// totalMax bounds an Op or Reply that arrives in parts: BytesMax of payloads
 	// and what stands around them.
 	totalMax = 40 << 20
+	// textsMax bounds the ids, filters and keys of an Op; it fits totalMax beside
+	// the rest.
+	textsMax = 4 << 20
 )
 
 // contentSubtype names the codec to gRPC.

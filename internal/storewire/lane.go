@@ -104,7 +104,7 @@ func (l *lane) submit(ops []*storeapi.Op) {
 var details = map[storeapi.Code]string{
 	storeapi.Overloaded:  "too much is in flight between this proxy and the store node",
 	storeapi.Unavailable: "no stream to the store node",
-	storeapi.Invalid:     "an operation of unknown kind, or with too many elements",
+	storeapi.Invalid:     "an operation of unknown kind, too large, or with too many elements",
 	storeapi.Expired:     "the deadline had passed when it was submitted",
 }
 
@@ -132,34 +132,6 @@ func (l *lane) accept(op *storeapi.Op, now time.Time) storeapi.Code {
 		signal(l.armed)
 	}
 	return storeapi.OK
-}
-
-// weigh returns the payload bytes of an operation, and whether the wire has a
-// form for it.
-func weigh(op *storeapi.Op) (bytes int, sound bool) {
-	items := len(op.Attached)
-	for i := range op.Attached {
-		bytes += len(op.Attached[i].Bytes)
-	}
-	switch q := op.Request.(type) {
-	case *storeapi.Append:
-		items += len(q.Payloads)
-		for _, p := range q.Payloads {
-			bytes += len(p)
-		}
-	case *storeapi.Settle:
-		items += len(q.Items)
-	case *storeapi.Alive:
-		items += len(q.Signs)
-	case *storeapi.Take:
-		items += len(q.Filter.Tags)
-	case *storeapi.Park:
-		items += len(q.Filter.Tags)
-	case *storeapi.Unpark, *storeapi.Decline, *storeapi.Offsets, *storeapi.Query:
-	default:
-		return 0, false
-	}
-	return bytes, items <= itemsMax && bytes <= storeapi.BytesMax
 }
 
 // remove takes an operation out of the table. The lock is held.

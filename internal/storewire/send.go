@@ -89,21 +89,6 @@ func (s *sender) gather() (more bool) {
 	return more
 }
 
-// opHint is about how long op becomes.
-func opHint(op *storeapi.Op, payload int) int {
-	const plain = 96
-	n := plain + payload
-	switch q := op.Request.(type) {
-	case *storeapi.Append:
-		n += 4 * len(q.Payloads)
-	case *storeapi.Settle:
-		n += 64 * len(q.Items)
-	case *storeapi.Alive:
-		n += plain * len(q.Signs)
-	}
-	return n
-}
-
 // send encodes the batch into one message and hands it to the stream.
 func (s *sender) send() error {
 	now := time.Now()
