@@ -22,11 +22,16 @@ type memberID struct {
 }
 
 // alive takes note of signs of life. Those of owners of leases become part of
-// the next Renew entry; a farewell is logged at once.
-func (s *Shard) alive(r *storeapi.Alive) {
+// the next Renew entry; a farewell is logged at once. It is Invalid if there was a client
+// whose id is too long; the others are heard all the same.
+func (s *Shard) alive(r *storeapi.Alive) (code storeapi.Code) {
 	now := s.reading.Mono
 	for i := range r.Signs {
 		sign := &r.Signs[i]
+		if len(sign.Client) > clientBytesMax {
+			code = storeapi.Invalid
+			continue
+		}
 		if sign.Terminated {
 			s.renew(s.views.deliveries.AppendRenewals(nil, sign.Group, record.RenewItem{
 				Owner: sign.Client, TTLMS: delivery.TerminatedTTLMS, Terminated: true,
@@ -45,6 +50,7 @@ func (s *Shard) alive(r *storeapi.Alive) {
 			s.signs[memberID{sign.Group, sign.Client}] = struct{}{}
 		}
 	}
+	return code
 }
 
 // renewDue logs the signs of life that came since the last time.
@@ -61,15 +67,28 @@ func (s *Shard) renewDue(monoMS int64) {
 	s.renew(items)
 }
 
-// renewItemsMax bounds one Renew entry.
-const renewItemsMax = 4096
+// renewBytesMax bounds one Renew entry.
+const renewBytesMax = 256 << 10
 
+// renew logs signs of life, in as many entries as they need.
 func (s *Shard) renew(items []record.RenewItem) {
 	for len(items) > 0 {
-		n := min(len(items), renewItemsMax)
+		n := s.renewable(items)
 		body := record.Renew{Items: items[:n]}
 		s.scratch = body.Append(s.scratch[:0])
 		s.put(record.TypeRenew, waiter{}, s.scratch)
 		items = items[n:]
 	}
+}
+
+// renewable is how many of the signs one entry takes, at least one.
+func (s *Shard) renewable(items []record.RenewItem) int {
+	size := renewedBytes // the head
+	for i := range items {
+		size += renewedBytes - clientBytesMax + len(items[i].Owner)
+		if i > 0 && (size > renewBytesMax || !s.fits(size)) {
+			return i
+		}
+	}
+	return len(items)
 }

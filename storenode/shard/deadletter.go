@@ -144,10 +144,10 @@ func (s *Shard) putDeadLetter(d deadLetter, w waiter, payload message.Payload, t
 		s.buryFailed(d, w, errNoRoom)
 		return
 	}
-	if _, known := s.told[configKey{record.ConfigTopic, uint64(payload.Topic())}]; !known {
-		if c, ok := s.o.Metadata.Config(record.ConfigTopic, uint64(payload.Topic())); ok {
-			s.putConfig(record.ConfigTopic, c, false)
-		}
+	if s.tell(&storeapi.Op{}, record.ConfigTopic, uint64(payload.Topic()), 0) != storeapi.OK {
+		s.burying++
+		s.buryFailed(d, w, errNoGrave)
+		return
 	}
 	body := record.DeadLetter{
 		Group: d.group, Topic: d.topic, Generation: d.generation, Queue: d.queue, Offset: d.offset, Grant: d.grant,
@@ -157,11 +157,26 @@ func (s *Shard) putDeadLetter(d deadLetter, w waiter, payload message.Payload, t
 	s.put(record.TypeDeadLetter, w, s.scratch)
 }
 
-// deadLetterHead bounds a DeadLetter body without its payload.
-const deadLetterHead = 64
+const (
+	// deadLetterHead bounds a DeadLetter body without its payload.
+	deadLetterHead = 64
+	// originBytesMax bounds what the copy says more than the message, its id aside:
+	// the topic's name, of at most 127 bytes, and what is around both.
+	originBytesMax = 192
+)
 
-// appliedDeadLetter answers who forwarded the message, and wakes the receives
-// of the dead-letter topic.
+// storable reports whether a segment holds the message, and its copy among the dead
+// letters, which names its id once more.
+func (s *Shard) storable(m message.Payload) bool {
+	most := MessageBytesMax(s.o.SegmentBytes)
+	if 2*int64(len(m)) <= most {
+		return true
+	}
+	id, _ := message.Text(m.Sys(), message.FieldMessageID)
+	return int64(len(m)+len(id)) <= most
+}
+
+// appliedDeadLetter answers who forwarded the message.
 func (s *Shard) appliedDeadLetter(out *outcome, w waiter) {
 	s.settled(w, out.code)
 	if out.code == storeapi.OK {

@@ -5,9 +5,12 @@ package shard
 import (
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/mansiomq/mansio/internal/ident"
 	"github.com/mansiomq/mansio/internal/message"
 	"github.com/mansiomq/mansio/internal/storeapi"
+	controlv1 "github.com/mansiomq/mansio/proto/mansio/control/v1"
 	"github.com/mansiomq/mansio/storenode/commitlog"
 	"github.com/mansiomq/mansio/storenode/record"
 	"github.com/mansiomq/mansio/storenode/replica"
@@ -49,7 +52,7 @@ func (s *Shard) sequence(op *storeapi.Op) {
 		return
 	}
 	if !op.Deadline.IsZero() && !s.o.Now().Before(op.Deadline) {
-		reply(op, storeapi.Expired, s.tail.term, nil)
+		s.expired(op)
 		return
 	}
 	switch r := op.Request.(type) {
@@ -70,8 +73,7 @@ func (s *Shard) sequence(op *storeapi.Op) {
 		s.followed(r.Ticket, true)
 		reply(op, storeapi.OK, s.tail.term, nil)
 	case *storeapi.Alive:
-		s.alive(r)
-		reply(op, storeapi.OK, s.tail.term, nil)
+		reply(op, s.alive(r), s.tail.term, nil)
 	case *storeapi.Offsets:
 		reply(op, storeapi.OK, s.tail.term, s.offsets(r))
 	case *storeapi.Query:
@@ -81,8 +83,19 @@ func (s *Shard) sequence(op *storeapi.Op) {
 	}
 }
 
+// expired answers an operation that came too late; a Take among them may have
+// had its ticket before a scan that took long.
+func (s *Shard) expired(op *storeapi.Op) {
+	if r, ok := op.Request.(*storeapi.Take); ok {
+		s.followed(r.Ticket, false)
+		s.refuseTake(op, r, storeapi.Expired)
+		return
+	}
+	reply(op, storeapi.Expired, s.tail.term, nil)
+}
+
 // put lays an entry out at the tail, sealing the segment first when it is full
-// or too old.
+// or too old. The body fits; see fits.
 func (s *Shard) put(typ record.Type, waits waiter, body []byte) {
 	need := int64(record.Padded(record.HeaderSize + len(body)))
 	if s.room() < need || s.segmentTooOld() {
@@ -137,8 +150,12 @@ func (s *Shard) sequenceAppend(op *storeapi.Op, r *storeapi.Append) {
 			p.append.Entries[i].Code = storeapi.Invalid
 			continue
 		}
-		if int64(len(b)) > MessageBytesMax(s.o.SegmentBytes) {
+		if !s.storable(m) {
 			p.append.Entries[i].Code = storeapi.TooLarge
+			continue
+		}
+		if seen := s.views.producers.Seen(m.Proxy(), m.Seq()); seen.TooOld {
+			p.append.Entries[i].Code = storeapi.SeqTooOld
 			continue
 		}
 		p.left++
@@ -149,10 +166,15 @@ func (s *Shard) sequenceAppend(op *storeapi.Op, r *storeapi.Append) {
 	}
 }
 
-// MessageBytesMax is the largest message, with its properties, that fits into
-// segments of that size.
+// MessageBytesMax is the largest message, with its properties and its id once more,
+// that segments of that size can hold, as it is and as a dead letter.
 func MessageBytesMax(segmentBytes int64) int64 {
-	return (min(record.EntryBytesMax, segmentBytes-commitlog.SealReserve) &^ (record.Align - 1)) - record.HeaderSize
+	return (min(record.EntryBytesMax, segmentBytes-commitlog.SealReserve) &^ (record.Align - 1)) - record.HeaderSize - deadLetterHead - originBytesMax
+}
+
+// fits reports whether a segment can hold an entry whose body has n bytes.
+func (s *Shard) fits(n int) bool {
+	return int64(record.Padded(record.HeaderSize+n)) <= s.entryBytesMax()
 }
 
 // entryBytesMax is the largest padded entry that a segment can hold.
@@ -179,7 +201,9 @@ func (s *Shard) tell(op *storeapi.Op, kind record.ConfigKind, id uint64, revisio
 			return storeapi.NeedConfig
 		}
 	}
-	s.putConfig(kind, c, false)
+	if !s.putConfig(kind, c, false) {
+		return storeapi.Invalid
+	}
 	return storeapi.OK
 }
 
@@ -192,12 +216,43 @@ func attached(op *storeapi.Op, kind record.ConfigKind, id uint64, revision int64
 	return storeapi.Config{}, false
 }
 
-// putConfig logs an object's configuration.
-func (s *Shard) putConfig(kind record.ConfigKind, c storeapi.Config, deleted bool) {
+// putConfig logs an object's configuration; false if it is none, or too large: it
+// may come with an operation.
+func (s *Shard) putConfig(kind record.ConfigKind, c storeapi.Config, deleted bool) bool {
+	if !s.fits(configHead+len(c.Bytes)) || !deleted && !soundConfig(kind, &c) {
+		return false
+	}
 	body := record.Config{
 		Kind: kind, ID: c.ID, RestoreEpoch: s.restoreEpoch, Revision: uint64(c.Revision), Deleted: deleted, Bytes: c.Bytes, //nolint:gosec // revisions are positive
 	}
 	s.told[configKey{kind, c.ID}] = toldConfig{revision: c.Revision, deleted: deleted}
 	s.scratch = body.Append(s.scratch[:0])
 	s.put(record.TypeConfig, waiter{}, s.scratch)
+	return true
+}
+
+const (
+	// configHead bounds a Config body without the configuration.
+	configHead = 64
+	// revisionMax leaves room for the deletion that follows any revision.
+	revisionMax = 1 << 62
+)
+
+// soundConfig reports whether apply can read the configuration.
+func soundConfig(kind record.ConfigKind, c *storeapi.Config) bool {
+	var id uint64
+	var err error
+	switch kind { //nolint:exhaustive // the other kinds are of what is not built
+	case record.ConfigTopic:
+		t := &controlv1.Topic{}
+		err = proto.Unmarshal(c.Bytes, t)
+		id = t.GetId()
+	case record.ConfigGroup:
+		g := &controlv1.Group{}
+		err = proto.Unmarshal(c.Bytes, g)
+		id = g.GetId()
+	default:
+		return false
+	}
+	return err == nil && id == c.ID && c.Revision >= 0 && c.Revision < revisionMax
 }

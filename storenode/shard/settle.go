@@ -8,7 +8,7 @@ import (
 	"github.com/mansiomq/mansio/storenode/view/delivery"
 )
 
-// settleItemsMax bounds one Settle entry; a round may hold several.
+// settleItemsMax bounds one Settle entry, as its bytes do; a round may hold several.
 const settleItemsMax = 4096
 
 // openSettle gathers the settlements of a round: they become one entry when the
@@ -40,7 +40,11 @@ func (s *Shard) sequenceSettle(op *storeapi.Op, r *storeapi.Settle) {
 		it := &r.Items[i]
 		item := record.SettleItem{
 			Group: it.Group, Topic: it.Topic, Generation: it.Generation, Queue: it.Queue, Offset: it.Offset,
-			Term: it.Term, Grant: it.Grant, NoCount: it.NoCount, MS: max(it.MS, 0),
+			Term: it.Term, Grant: it.Grant, NoCount: it.NoCount, MS: it.MS,
+		}
+		if !soundMS(it.MS) {
+			s.settled(waiter{p, i}, storeapi.Invalid)
+			continue
 		}
 		switch it.Verdict {
 		case storeapi.Ack:
@@ -63,7 +67,7 @@ func (s *Shard) sequenceSettle(op *storeapi.Op, r *storeapi.Settle) {
 func (s *Shard) addSettle(item record.SettleItem, w waiter) {
 	o := &s.filling.settle
 	o.items, o.waits = append(o.items, item), append(o.waits, w)
-	if len(o.items) >= settleItemsMax {
+	if n := len(o.items); n >= settleItemsMax || !s.fits((n+2)*settledBytes) { // the next one, and the head
 		s.closeSettle()
 	}
 }
@@ -97,8 +101,8 @@ func (s *Shard) settled(w waiter, code storeapi.Code) {
 	w.op.done(s.tail.term)
 }
 
-// appliedSettle answers the settlements of an applied entry, and wakes receives
-// for what was given back.
+// appliedSettle answers the settlements of an applied entry. What was given back
+// the selector finds when it is due.
 func (s *Shard) appliedSettle(results []delivery.Result) {
 	waits := s.settling[0]
 	s.settling[0] = nil

@@ -149,6 +149,7 @@ type Shard struct {
 	woken         []delivery.Key
 	touched       []ident.Topic
 	unscanned     []place
+	starved       bool // receives wait for room on the disk
 	fences        []func()
 	floor         ident.LSN
 	checkpoints   []ident.LSN // durable ones, oldest first

@@ -5,6 +5,7 @@ package shard
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/mansiomq/mansio/internal/ident"
 	"github.com/mansiomq/mansio/internal/message"
@@ -14,8 +15,16 @@ import (
 	"github.com/mansiomq/mansio/storenode/view/queue"
 )
 
-// takeMax bounds the messages of one Take, whatever it asks for.
-const takeMax = 1024
+const (
+	// takeMax bounds the messages of one Take, whatever it asks for.
+	takeMax = 1024
+	// leaseMSMax is the longest lease, and the longest wait until what was given
+	// back is visible: as long as clients may ask for.
+	leaseMSMax = int64(12 * time.Hour / time.Millisecond)
+	// clientBytesMax bounds a client id: it is written with every lease that its
+	// owner keeps by signs of life, and with every sign.
+	clientBytesMax = 255
+)
 
 // granting is a PopGrant on its way: what was selected, for whom.
 type granting struct {
@@ -27,25 +36,9 @@ type granting struct {
 // sequenceTake leases what is visible now.
 func (s *Shard) sequenceTake(op *storeapi.Op, r *storeapi.Take) {
 	s.followed(r.Ticket, false)
-	code := s.tell(op, record.ConfigTopic, uint64(r.Topic), op.TopicRevision)
-	if code == storeapi.OK {
-		code = s.tell(op, record.ConfigGroup, uint64(r.Group), op.GroupRevision)
-	}
-	if code != storeapi.OK {
-		reply(op, code, s.tail.term, nil)
-		return
-	}
-	if r.RegrantOnly || r.Max <= 0 {
-		reply(op, storeapi.None, s.tail.term, nil)
-		return
-	}
-	if !s.innerRoom(min(r.Max, takeMax) * takenBytes) {
-		reply(op, storeapi.DiskFull, s.tail.term, nil)
-		return
-	}
 	key := delivery.Key{Group: r.Group, Topic: r.Topic}
-	if code := s.tellStart(op, key); code != storeapi.OK {
-		reply(op, code, s.tail.term, nil)
+	if code := s.admitTake(op, r, key); code != storeapi.OK {
+		s.refuseTake(op, r, code)
 		return
 	}
 	if r.Client != "" {
@@ -54,17 +47,21 @@ func (s *Shard) sequenceTake(op *storeapi.Op, r *storeapi.Take) {
 	req := s.selectRequest(key, filterOf(&r.Filter), min(r.Max, takeMax))
 	req.BytesMax = int64(r.BytesMax)
 	sel := s.selector.Select(req)
-	if sel.Empty() && sel.More {
-		s.Submit([]*storeapi.Op{op}) // the scan goes on after what else waits
+	switch {
+	case s.failed(): // a read of the selection did not succeed
+		reply(op, storeapi.NotLeader, s.machine.Term(), nil)
 		return
-	}
-	if sel.Empty() {
-		reply(op, storeapi.None, s.tail.term, nil)
-		s.wake(place{r.Group, r.Topic})
+	case sel.Empty() && sel.More:
+		if n, _ := s.inbox.put([]*storeapi.Op{op}); n == 0 { // the scan goes on after what else waits
+			s.refuseTake(op, r, storeapi.Overloaded)
+		}
+		return
+	case sel.Empty():
+		s.refuseTake(op, r, storeapi.None)
 		return
 	}
 	grant := record.PopGrant{
-		Group: r.Group, Topic: r.Topic, Generation: sel.Generation, InvisibleMS: max(r.InvisibleMS, 0),
+		Group: r.Group, Topic: r.Topic, Generation: sel.Generation, InvisibleMS: r.InvisibleMS,
 		AttemptHash: r.AttemptHash, Items: sel.Items,
 	}
 	if r.AutoRenew {
@@ -73,11 +70,49 @@ func (s *Shard) sequenceTake(op *storeapi.Op, r *storeapi.Take) {
 	s.putGrant(&grant, granting{op, r, sel})
 }
 
+// admitTake says whether a Take may choose, after the log holds all that its grant
+// depends on.
+func (s *Shard) admitTake(op *storeapi.Op, r *storeapi.Take, key delivery.Key) storeapi.Code {
+	if !soundMS(r.InvisibleMS) || len(r.Client) > clientBytesMax {
+		return storeapi.Invalid
+	}
+	if code := s.tell(op, record.ConfigTopic, uint64(r.Topic), op.TopicRevision); code != storeapi.OK {
+		return code
+	}
+	if code := s.tell(op, record.ConfigGroup, uint64(r.Group), op.GroupRevision); code != storeapi.OK {
+		return code
+	}
+	switch {
+	case r.RegrantOnly || r.Max <= 0:
+		return storeapi.None
+	case !s.innerRoom(min(r.Max, takeMax) * takenBytes):
+		return storeapi.DiskFull
+	}
+	return s.tellStart(op, key)
+}
+
+// soundMS reports whether a client may ask for so much time.
+func soundMS(ms int64) bool { return ms >= 0 && ms <= leaseMSMax }
+
+// refuseTake answers a Take that takes nothing: then the next waiter is called.
+func (s *Shard) refuseTake(op *storeapi.Op, r *storeapi.Take, code storeapi.Code) {
+	reply(op, code, s.tail.term, nil)
+	s.wake(place{r.Group, r.Topic})
+}
+
 // putGrant lays a PopGrant out; grants are applied in order, so a queue finds
-// what waits for one.
+// what waits for one. One that is larger than a segment is given up; a selection
+// is far smaller than any segment but those of tests.
 func (s *Shard) putGrant(b *record.PopGrant, g granting) {
-	s.granting = append(s.granting, g)
 	s.scratch = b.Append(s.scratch[:0])
+	if !s.fits(len(s.scratch)) {
+		s.selector.Cancel(g.selection)
+		if g.op != nil {
+			reply(g.op, storeapi.Internal, s.tail.term, nil)
+		}
+		return
+	}
+	s.granting = append(s.granting, g)
 	s.put(record.TypePopGrant, waiter{}, s.scratch)
 }
 
@@ -133,9 +168,6 @@ func filterOf(f *storeapi.Filter) delivery.Filter {
 
 // appliedGrant sends the bodies of what a PopGrant leased to its receive.
 func (s *Shard) appliedGrant(h *record.Header, out *outcome) {
-	if len(s.granting) == 0 {
-		return // applied in recovery
-	}
 	g := s.granting[0]
 	s.granting[0] = granting{}
 	s.granting = s.granting[1:]
@@ -144,7 +176,7 @@ func (s *Shard) appliedGrant(h *record.Header, out *outcome) {
 		return
 	}
 	if len(out.grant.Granted) == 0 {
-		reply(g.op, storeapi.None, s.tail.term, nil)
+		s.refuseTake(g.op, g.take, storeapi.None)
 		return
 	}
 	d := &deliver{

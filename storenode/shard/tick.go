@@ -36,6 +36,7 @@ func (s *Shard) tick() {
 		s.sweepExhausted()
 		s.wakeWoken()
 		s.scanOn()
+		s.feed()
 		for _, t := range s.parking.overdue(now.Mono) {
 			s.wake(t.place)
 		}

@@ -3,6 +3,7 @@
 package shard
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/mansiomq/mansio/internal/ident"
@@ -17,6 +18,10 @@ const ticketsMax = 4
 
 // park lets a receive wait; it is answered at once if there is something.
 func (s *Shard) park(op *storeapi.Op, r *storeapi.Park) {
+	if len(r.Client) > clientBytesMax {
+		reply(op, storeapi.Invalid, s.tail.term, nil)
+		return
+	}
 	if _, known := s.views.topics[r.Topic]; !known && s.told[configKey{record.ConfigTopic, uint64(r.Topic)}].deleted {
 		reply(op, storeapi.TopicNotFound, s.tail.term, nil)
 		return
@@ -45,6 +50,10 @@ func (s *Shard) wakeTopic(t ident.Topic) {
 // wake calls waiting receives of a place as long as there is something for
 // them: the longest waiting first, passing over those whose filter has nothing.
 func (s *Shard) wake(at place) {
+	if !s.innerRoom(takeMax * takenBytes) {
+		s.starved = true // whoever came would be refused
+		return
+	}
 	for s.parking.out[at] < ticketsMax {
 		tried := map[uint64]bool(nil)
 		w := s.parking.first(at, func(w *parked) bool {
@@ -82,10 +91,14 @@ func (s *Shard) plenty(at place) bool {
 const batchTypical = 32
 
 // matchable reports whether a Take with that filter would lease something, and
-// logs a skip when far too much lies before it that nobody wants.
+// logs a skip when far too much lies before it that nobody wants. After a read
+// that did not succeed the replica has failed, and nobody waits any more.
 func (s *Shard) matchable(at place, f delivery.Filter) bool {
 	key := delivery.Key{Group: at.group, Topic: at.topic}
 	m := s.selector.Matchable(s.selectRequest(key, f, 1))
+	if s.failed() {
+		return false
+	}
 	if m.Skip {
 		s.skip(key, f)
 	}
@@ -112,13 +125,24 @@ func (s *Shard) scanOn() {
 	}
 }
 
+// feed calls the receives that waited for room on the disk.
+func (s *Shard) feed() {
+	if !s.starved || !s.innerRoom(takeMax*takenBytes) {
+		return
+	}
+	s.starved = false
+	for _, at := range slices.Collect(maps.Keys(s.parking.places)) {
+		s.wake(at)
+	}
+}
+
 // skip logs that offsets which no subscription wants are done.
 func (s *Shard) skip(key delivery.Key, f delivery.Filter) {
 	if !s.innerRoom(0) || s.tellStart(&storeapi.Op{}, key) != storeapi.OK {
 		return
 	}
 	sel := s.selector.Select(s.selectRequest(key, f, 0))
-	if sel.Empty() {
+	if sel.Empty() || s.failed() {
 		return
 	}
 	s.putGrant(&record.PopGrant{Group: key.Group, Topic: key.Topic, Generation: sel.Generation, Items: sel.Items}, granting{selection: sel})

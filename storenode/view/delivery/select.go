@@ -339,4 +339,5 @@ func (b *batch) add(sp span) {
 		}
 	}
 	b.spans = append(b.spans, sp)
+	b.more = b.more || len(b.spans) >= spansMax
 }

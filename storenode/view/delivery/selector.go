@@ -24,8 +24,11 @@ const (
 	// skipOffsetsMin is how many unwanted offsets are worth an entry that does
 	// nothing but skip them.
 	skipOffsetsMin = 1024
-	// advanceChunksMax is how many chunks one call surveys before it hands the
-	// owner goroutine back: about half a millisecond.
+	// spansMax bounds a selection: its entry has at most some 34 bytes of each span
+	// and of each posting that was read, and must fit into a segment.
+	spansMax = 4096
+	// advanceChunksMax is how many chunks one call surveys: about half a
+	// millisecond.
 	advanceChunksMax = 1024
 )
 
