@@ -100,8 +100,8 @@ func (p *Proxy) startParked(shard ident.Shard, s *park.Spot, r storeapi.Request,
 // be made with the options of package listen.
 func (p *Proxy) Register(s grpc.ServiceRegistrar) {
 	s.RegisterService(messaging(), p)
-	controlv1.RegisterAdminServer(s, &adminServer{p: p})
-	controlv1.RegisterInspectServer(s, &inspectServer{p: p})
+	controlv1.RegisterAdminServer(recovering{s, p}, &adminServer{p: p})
+	controlv1.RegisterInspectServer(recovering{s, p}, &inspectServer{p: p})
 }
 
 // Run does what has no call of its own: deadlines of waiting receives, signs of

@@ -12,7 +12,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	grpcstatus "google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/mansiomq/mansio/internal/fault"
@@ -231,6 +234,51 @@ func TestPanic(t *testing.T) {
 			f.t.Errorf("the stream beside: %v %v", m, err)
 		}
 		beside.mustSend("orders", "after")
+	})
+}
+
+// TestPanicBeside says the same of the services beside that of clients.
+func TestPanicBeside(t *testing.T) {
+	bubble(t, func(f *fixture) {
+		f.with("c", func(c *client) {
+			want := uint64(0)
+			for _, d := range []*grpc.ServiceDesc{&controlv1.Admin_ServiceDesc, &controlv1.Inspect_ServiceDesc} {
+				for _, m := range d.Methods {
+					err := c.conn.Invoke(c.ctx, "/"+d.ServiceName+"/"+m.MethodName, &controlv1.GetTopicRequest{}, &controlv1.TopicResponse{})
+					if want++; grpcstatus.Code(err) != codes.Internal || f.proxy.meter.panics.Load() != want {
+						f.t.Errorf("%s: %v, %d panics counted", m.MethodName, err, f.proxy.meter.panics.Load())
+					}
+				}
+				if len(d.Streams) > 0 {
+					f.t.Errorf("nothing catches a panic in the streams of %s", d.ServiceName)
+				}
+			}
+		})
+	}, func(c *Config, _ *controlv1.Cluster) {
+		c.CheckAdmin = func(context.Context) error { panic("injected") }
+	})
+}
+
+// breaking is a stream on which reading panics.
+type breaking struct {
+	grpc.ServerStream
+	ctx  context.Context
+	sent []*pb.TelemetryCommand
+}
+
+func (b *breaking) Context() context.Context { return b.ctx }
+func (b *breaking) RecvMsg(any) error        { panic("injected") }
+func (b *breaking) SendMsg(m any) error {
+	b.sent = append(b.sent, m.(*pb.TelemetryCommand))
+	return nil
+}
+
+func TestPanicInReading(t *testing.T) {
+	bubble(t, func(f *fixture) {
+		s := &breaking{ctx: metadata.NewIncomingContext(f.t.Context(), metadata.Pairs(headerClientID, "c"))}
+		if err := serveTelemetry(f.proxy, s); err != nil || len(s.sent) != 1 || s.sent[0].GetStatus().GetCode() != pb.Code_INTERNAL_SERVER_ERROR {
+			f.t.Errorf("%v %v", err, s.sent)
+		}
 	})
 }
 

@@ -25,6 +25,7 @@ const endSpread = time.Second
 type received struct {
 	command *pb.TelemetryCommand
 	err     error
+	caught  *pb.Status // reading panicked
 }
 
 // serveTelemetry agrees on settings with a client and hands it commands. The
@@ -57,7 +58,7 @@ func serveTelemetry(srv any, ss grpc.ServerStream) (err error) {
 // converse serves a stream until the client, the connection or the proxy ends it.
 func (p *Proxy) converse(c *call, ss grpc.ServerStream, stream *session.Stream) error {
 	in := make(chan received)
-	go read(c.ctx, ss, in)
+	go p.read(c.ctx, ss, in)
 	reconnect := p.open.reconnect
 	ending := p.open.ending
 	for {
@@ -65,6 +66,9 @@ func (p *Proxy) converse(c *call, ss grpc.ServerStream, stream *session.Stream) 
 		case <-c.ctx.Done():
 			return c.ctx.Err()
 		case m := <-in:
+			if m.caught != nil {
+				return ss.SendMsg(&pb.TelemetryCommand{Status: m.caught})
+			}
 			if m.err != nil {
 				if errors.Is(m.err, io.EOF) {
 					return nil
@@ -93,19 +97,29 @@ func (p *Proxy) converse(c *call, ss grpc.ServerStream, stream *session.Stream) 
 
 // read hands on what the client sends until its stream ends, which it does at the
 // latest when the call has.
-func read(ctx context.Context, ss grpc.ServerStream, in chan<- received) {
+func (p *Proxy) read(ctx context.Context, ss grpc.ServerStream, in chan<- received) {
 	for {
-		m := received{command: new(pb.TelemetryCommand)}
-		m.err = ss.RecvMsg(m.command)
+		m := p.readOne(ctx, ss)
 		select {
 		case in <- m:
 		case <-ctx.Done():
 			return
 		}
-		if m.err != nil {
+		if m.err != nil || m.caught != nil {
 			return
 		}
 	}
+}
+
+func (p *Proxy) readOne(ctx context.Context, ss grpc.ServerStream) (m received) {
+	defer func() {
+		if v := recover(); v != nil {
+			m.caught = p.caught(ctx, "Telemetry", v)
+		}
+	}()
+	m.command = new(pb.TelemetryCommand)
+	m.err = ss.RecvMsg(m.command)
+	return m
 }
 
 // hearClient answers settings; all else that a client sends is an answer to a
