@@ -8,6 +8,7 @@ import (
 	"github.com/mansiomq/mansio/internal/ident"
 	"github.com/mansiomq/mansio/internal/storeapi"
 	pb "github.com/mansiomq/mansio/proto/apache/rocketmq/v2"
+	"github.com/mansiomq/mansio/proxy/usage"
 )
 
 // ackMessage ends deliveries for good. Each entry has its own outcome.
@@ -25,11 +26,12 @@ func (p *Proxy) ackMessage(c *call, req *pb.AckMessageRequest) *pb.AckMessageRes
 		for _, e := range resp.GetEntries() {
 			e.Status = bad
 		}
+		p.meter.used(c, usage.Ack, names, len(req.GetEntries()), bad)
 		resp.Status = bad
 		return resp
 	}
 	var span trace.Span
-	c.ctx, span = p.tracer.startSettle(c.ctx, "ack", req.GetTopic().GetName(), len(req.GetEntries()))
+	c.ctx, span = p.tracer.startSettle(c.ctx, usage.Ack, req.GetTopic().GetName(), len(req.GetEntries()))
 	if len(req.GetEntries()) == 1 { // as all official clients do it
 		if h, valid := p.parse(req.GetEntries()[0].GetReceiptHandle(), &names); valid {
 			resp.Entries[0].Status = p.settleOne(c, &names, &h, storeapi.SettleItem{Verdict: storeapi.Ack})
@@ -42,6 +44,7 @@ func (p *Proxy) ackMessage(c *call, req *pb.AckMessageRequest) *pb.AckMessageRes
 	for _, e := range resp.GetEntries() {
 		p.meter.settled(storeapi.Ack, e.GetStatus())
 	}
+	p.meter.used(c, usage.Ack, names, len(req.GetEntries()), resp.GetStatus())
 	return resp
 }
 

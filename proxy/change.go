@@ -9,16 +9,18 @@ import (
 
 	"github.com/mansiomq/mansio/internal/storeapi"
 	pb "github.com/mansiomq/mansio/proto/apache/rocketmq/v2"
+	"github.com/mansiomq/mansio/proxy/usage"
 )
 
 // changeInvisible sets anew how long a delivery is hidden from others: longer,
 // shorter, or not at all. The handle that names the delivery stays the same, so
 // clients that keep the old one are as right as those that take the new one.
 func (p *Proxy) changeInvisible(c *call, req *pb.ChangeInvisibleDurationRequest) *pb.ChangeInvisibleDurationResponse {
+	names, bad := p.party(req.GetTopic(), req.GetGroup())
 	answer := func(s *pb.Status) *pb.ChangeInvisibleDurationResponse {
+		p.meter.used(c, usage.ChangeInvisible, names, 1, s)
 		return &pb.ChangeInvisibleDurationResponse{Status: s, ReceiptHandle: req.GetReceiptHandle()}
 	}
-	names, bad := p.party(req.GetTopic(), req.GetGroup())
 	if bad != nil {
 		return answer(bad)
 	}
@@ -35,7 +37,7 @@ func (p *Proxy) changeInvisible(c *call, req *pb.ChangeInvisibleDurationRequest)
 		item.Verdict, item.NoCount = storeapi.Release, true
 	}
 	var span trace.Span
-	c.ctx, span = p.tracer.startSettle(c.ctx, "change invisible", req.GetTopic().GetName(), 1)
+	c.ctx, span = p.tracer.startSettle(c.ctx, usage.ChangeInvisible, req.GetTopic().GetName(), 1)
 	s := p.settleOne(c, &names, &h, item)
 	p.tracer.end(span, s)
 	p.meter.settled(item.Verdict, s)
@@ -46,10 +48,11 @@ func (p *Proxy) changeInvisible(c *call, req *pb.ChangeInvisibleDurationRequest)
 func (p *Proxy) forwardMessage(
 	c *call, req *pb.ForwardMessageToDeadLetterQueueRequest,
 ) *pb.ForwardMessageToDeadLetterQueueResponse {
+	names, bad := p.party(req.GetTopic(), req.GetGroup())
 	answer := func(s *pb.Status) *pb.ForwardMessageToDeadLetterQueueResponse {
+		p.meter.used(c, usage.DeadLetter, names, 1, s)
 		return &pb.ForwardMessageToDeadLetterQueueResponse{Status: s}
 	}
-	names, bad := p.party(req.GetTopic(), req.GetGroup())
 	if bad != nil {
 		return answer(bad)
 	}
@@ -58,7 +61,7 @@ func (p *Proxy) forwardMessage(
 		return answer(badHandle)
 	}
 	var span trace.Span
-	c.ctx, span = p.tracer.startSettle(c.ctx, "dead letter", req.GetTopic().GetName(), 1)
+	c.ctx, span = p.tracer.startSettle(c.ctx, usage.DeadLetter, req.GetTopic().GetName(), 1)
 	s := p.settleOne(c, &names, &h, storeapi.SettleItem{Verdict: storeapi.Bury})
 	p.tracer.end(span, s)
 	p.meter.settled(storeapi.Bury, s)

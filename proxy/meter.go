@@ -14,6 +14,7 @@ import (
 
 	"github.com/mansiomq/mansio/internal/storeapi"
 	pb "github.com/mansiomq/mansio/proto/apache/rocketmq/v2"
+	"github.com/mansiomq/mansio/proxy/usage"
 )
 
 // answers are the codes of responses; a code's index is its number in counters.
@@ -37,6 +38,7 @@ type meter struct {
 	sends    traffic
 	receives traffic
 	settles  [len(verdictNames)]atomic.Uint64 // successful ones
+	usage    *usage.Meter
 
 	duration     metric.Float64Histogram
 	methodAttrs  [][]metric.RecordOption // by method
@@ -68,7 +70,8 @@ func newMeter(m metric.Meter, p *Proxy) (*meter, error) {
 	if err := out.register(m, p); err != nil {
 		return nil, err
 	}
-	return out, nil
+	out.usage, err = usage.New(usage.Options{Meter: m, Now: p.o.Now, Exists: p.exists})
+	return out, err
 }
 
 // observed is one number that is read when asked for.
@@ -162,6 +165,21 @@ func (m *meter) ended(ctx context.Context, method int, code pb.Code, took time.D
 	m.duration.Record(ctx, took.Seconds(), m.methodAttrs[method]...)
 }
 
+// used counts an operation of a client by topic and group, which are nil unless
+// they exist.
+func (m *meter) used(c *call, op usage.Operation, names party, messages int, s *pb.Status) {
+	m.usage.Count(c.ctx, usage.Event{
+		Operation: op, Topic: names.topic.GetName(), Group: names.group.GetName(),
+		Messages: messages, Took: c.p.o.Now().Sub(c.at), Code: s.GetCode(),
+	})
+}
+
+// exists reports whether there is a topic and, if it is named, a group.
+func (p *Proxy) exists(topic, group string) bool {
+	snap := p.o.Table.Snapshot()
+	return snap.TopicByName(topic) != nil && (group == "" || snap.GroupByName(group) != nil)
+}
+
 func (m *meter) sent(resp *pb.SendMessageResponse, bytes int) {
 	if resp.GetStatus().GetCode() != pb.Code_OK {
 		return
@@ -186,4 +204,7 @@ func (m *meter) settled(v storeapi.Verdict, s *pb.Status) {
 }
 
 // close stops offering the counters.
-func (m *meter) close() { _ = m.registration.Unregister() }
+func (m *meter) close() {
+	_ = m.registration.Unregister()
+	m.usage.Close()
+}

@@ -71,26 +71,33 @@ func TestMetrics(t *testing.T) {
 	})
 	got := numbers(t, reader)
 	for what, want := range map[string]int64{
-		"mansio.proxy.calls OK SendMessage":                    3,
-		"mansio.proxy.calls TOPIC_NOT_FOUND SendMessage":       1,
-		"mansio.proxy.calls OK AckMessage":                     1,
-		"mansio.proxy.calls INVALID_RECEIPT_HANDLE AckMessage": 1,
-		"mansio.proxy.calls INTERNAL_SERVER_ERROR AckMessage":  1,
-		"mansio.proxy.call.duration SendMessage":               4,
-		"mansio.proxy.panics":                                  1,
-		"mansio.proxy.sent.messages":                           3,
-		"mansio.proxy.sent.bytes":                              3 * int64(len("body of 0")),
-		"mansio.proxy.received.messages":                       3,
-		"mansio.proxy.settled.messages ack":                    1,
-		"mansio.proxy.settled.messages extend":                 1,
-		"mansio.proxy.settled.messages bury":                   1,
-		"mansio.proxy.settled.messages release":                0,
-		"mansio.proxy.clients":                                 1,
-		"mansio.proxy.receives.waiting":                        0,
-		"mansio.proxy.sends.inflight":                          0,
-		"mansio.proxy.sends.inflight.bytes":                    0,
-		"mansio.proxy.receives.inflight.bytes":                 0,
-		"mansio.proxy.send.refused":                            0,
+		"mansio.proxy.calls OK SendMessage":                                              3,
+		"mansio.proxy.calls TOPIC_NOT_FOUND SendMessage":                                 1,
+		"mansio.proxy.calls OK AckMessage":                                               1,
+		"mansio.proxy.calls INVALID_RECEIPT_HANDLE AckMessage":                           1,
+		"mansio.proxy.calls INTERNAL_SERVER_ERROR AckMessage":                            1,
+		"mansio.proxy.call.duration SendMessage":                                         4,
+		"mansio.proxy.panics":                                                            1,
+		"mansio.proxy.sent.messages":                                                     3,
+		"mansio.proxy.sent.bytes":                                                        3 * int64(len("body of 0")),
+		"mansio.proxy.received.messages":                                                 3,
+		"mansio.proxy.settled.messages ack":                                              1,
+		"mansio.proxy.settled.messages extend":                                           1,
+		"mansio.proxy.settled.messages bury":                                             1,
+		"mansio.proxy.settled.messages release":                                          0,
+		"messaging.client.sent.messages orders send send rocketmq":                       3,
+		"messaging.client.sent.messages TOPIC_NOT_FOUND send send rocketmq":              1,
+		"messaging.client.consumed.messages g orders receive receive rocketmq":           3,
+		"messaging.client.operation.duration g orders ack settle rocketmq":               1,
+		"messaging.client.operation.duration g orders change invisible settle rocketmq":  1,
+		"messaging.client.operation.duration g orders dead letter settle rocketmq":       1,
+		"messaging.client.operation.duration INVALID_RECEIPT_HANDLE ack settle rocketmq": 1,
+		"mansio.proxy.clients":                                                           1,
+		"mansio.proxy.receives.waiting":                                                  0,
+		"mansio.proxy.sends.inflight":                                                    0,
+		"mansio.proxy.sends.inflight.bytes":                                              0,
+		"mansio.proxy.receives.inflight.bytes":                                           0,
+		"mansio.proxy.send.refused":                                                      0,
 	} {
 		if n, there := got[what]; !there && want != 0 || n != want {
 			t.Errorf("%s is %d, want %d", what, n, want)
@@ -172,14 +179,42 @@ func TestTraces(t *testing.T) {
 	})
 }
 
+// TestTraceOfUser says that the context which an instrumented producer put into
+// user properties is as good as the one in the system's.
+func TestTraceOfUser(t *testing.T) {
+	recorder := tracetest.NewSpanRecorder()
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder))
+	f := newFixture(t, func(c *Config, _ *controlv1.Cluster) { c.Tracer = provider })
+	defer f.stop()
+	f.ctl.topic("orders", controlv1.TopicType_TOPIC_TYPE_NORMAL)
+	f.with("c", func(c *client) {
+		m := newMessage("orders", "m")
+		m.UserProperties = map[string]string{traceparent: remoteTrace, tracestate: "vendor=1"}
+		wantCode(t, "send", c.send(m), pb.Code_OK)
+		got := c.receive(receive("g", "orders")).messages[0]
+		if got.SystemProperties.TraceContext != nil || got.GetUserProperties()[tracestate] != "vendor=1" {
+			t.Errorf("delivered with %v and %v", got.GetSystemProperties(), got.GetUserProperties())
+		}
+		for _, s := range recorder.Ended() {
+			if len(s.Links()) != 1 {
+				t.Fatalf("%s has %d links", s.Name(), len(s.Links()))
+			}
+			l := s.Links()[0].SpanContext
+			if l.TraceID().String() != remoteTrace[3:35] || l.TraceState().Get("vendor") != "1" {
+				t.Errorf("%s is linked to %v %v", s.Name(), l.TraceID(), l.TraceState())
+			}
+		}
+	})
+}
+
 // TestTraceNonsense says that a context that is none disturbs nothing.
 func TestTraceNonsense(t *testing.T) {
 	for _, text := range []string{"", "nonsense", "00-00000000000000000000000000000000-b7ad6b7169203331-01"} {
-		if s := spanContext(t.Context(), text); s.IsValid() {
+		if s := spanContext(t.Context(), text, ""); s.IsValid() {
 			t.Errorf("%q was read as %v", text, s)
 		}
 	}
-	if !spanContext(t.Context(), remoteTrace).IsValid() {
+	if !spanContext(t.Context(), remoteTrace, "").IsValid() {
 		t.Error("a good one was not read")
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/mansiomq/mansio/proxy/park"
 	"github.com/mansiomq/mansio/proxy/route"
 	"github.com/mansiomq/mansio/proxy/session"
+	"github.com/mansiomq/mansio/proxy/usage"
 	"github.com/mansiomq/mansio/proxy/wire"
 )
 
@@ -69,11 +70,15 @@ func (p *Proxy) receiveMessage(c *call, req *pb.ReceiveMessageRequest, ss grpc.S
 	defer func() { c.client.Release(c.nowMS()) }()
 	r, bad := p.beginReceive(c, req)
 	if bad != nil {
+		p.meter.used(c, usage.Receive, party{}, 0, bad)
 		return bad.GetCode(), p.refuseReceive(ss, bad)
 	}
 	defer func() { p.receiving.release(r.bytes) }()
 	taken, shard, bad := r.await()
 	if bad != nil {
+		if bad.GetCode() != pb.Code_MESSAGE_NOT_FOUND {
+			p.meter.used(c, usage.Receive, party{}, 0, bad)
+		}
 		if bad.GetCode() == pb.Code_TOO_MANY_REQUESTS || bad.GetCode() == pb.Code_INTERNAL_SERVER_ERROR {
 			r.hold(overloadHold)
 		}
@@ -344,6 +349,7 @@ func (r *receiving) deliver(ss grpc.ServerStream, taken *storeapi.TakeResult, sh
 		return err
 	}
 	r.p.meter.received(taken)
+	r.p.meter.used(r.call, usage.Receive, party{r.spot.Topic, r.spot.Group}, len(taken.Messages), ok)
 	return nil
 }
 

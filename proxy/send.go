@@ -13,6 +13,7 @@ import (
 	pb "github.com/mansiomq/mansio/proto/apache/rocketmq/v2"
 	controlv1 "github.com/mansiomq/mansio/proto/mansio/control/v1"
 	"github.com/mansiomq/mansio/proxy/route"
+	"github.com/mansiomq/mansio/proxy/usage"
 	"github.com/mansiomq/mansio/proxy/wire"
 )
 
@@ -51,12 +52,14 @@ func (p *Proxy) sendMessage(c *call, req *wire.Raw) *pb.SendMessageResponse {
 func (p *Proxy) send(c *call, o *outgoing, request []byte, span trace.Span) *pb.SendMessageResponse {
 	topic, bad := p.prepare(c, o, request)
 	if bad != nil {
+		p.meter.used(c, usage.Send, party{}, len(o.ids), bad)
 		return o.refused(bad)
 	}
 	p.tracer.sends(span, topic.GetName(), len(o.payloads))
 	result := p.router.Append(c.ctx, topic, o.payloads, c.deadline())
 	resp := o.response(&result)
 	p.meter.sent(resp, o.bytes)
+	p.meter.used(c, usage.Send, party{topic: topic}, len(o.payloads), resp.GetStatus())
 	return resp
 }
 
