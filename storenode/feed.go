@@ -40,8 +40,15 @@ func (n *Node) host(ctx context.Context, h *hosted) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(h.life, cancel)()
 	g, inner := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		select {
+		case <-h.quit:
+			cancel()
+		case <-inner.Done():
+		}
+		return nil
+	})
 	g.Go(func() error { return h.shard.Run(inner) })
 	g.Go(func() error { return n.obey(inner, h) })
 	if err := g.Wait(); err != nil && ctx.Err() == nil {

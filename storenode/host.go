@@ -4,7 +4,6 @@ package storenode
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	iofs "io/fs"
@@ -33,15 +32,12 @@ type hosted struct {
 	dir     string
 	shard   *shard.Shard
 	failure string
-	stop    context.CancelFunc // ends the shard's run
-	life    context.Context    //nolint:containedctx // the replica's own: canceled by stop
-	ended   chan struct{}      // closed when the run is over
+	quit    chan struct{} // closed to end the shard's run
+	ended   chan struct{} // closed when the run is over
 }
 
 func newHosted(id ident.Shard, dir string) *hosted {
-	h := &hosted{id: id, dir: dir, ended: make(chan struct{})}
-	h.life, h.stop = context.WithCancel(context.Background())
-	return h
+	return &hosted{id: id, dir: dir, quit: make(chan struct{}), ended: make(chan struct{})}
 }
 
 func shardDir(dir string, id ident.Shard) string {

@@ -25,7 +25,7 @@ func (n *Node) AcceptLoss(ctx context.Context, r *replicav1.AcceptLossRequest) (
 	case h.status().Role != replica.Failed:
 		return nil, fault.Errorf(op, fault.Invalid, "the replica of shard %d has not failed: nothing is to be given up", r.GetShard())
 	}
-	h.stop()
+	close(h.quit)
 	<-h.ended
 	n.mu.RLock()
 	o := n.options(h.id, h.dir)

@@ -26,7 +26,7 @@ func (r *Reconciler) create(ctx context.Context, node ident.Node) error {
 	if err != nil {
 		return err
 	}
-	client, err := r.Connect(node)
+	client, err := r.connect(node)
 	if err != nil {
 		return err
 	}

@@ -105,7 +105,7 @@ func (r *Reconciler) fence(ctx context.Context, shard *controlv1.Shard) []plan.A
 	for i, member := range shard.GetInSync() {
 		answers[i].Member = member
 		asked.Go(func() {
-			client, err := r.Connect(ident.Node(member.GetNode()))
+			client, err := r.connect(ident.Node(member.GetNode()))
 			if err == nil {
 				answers[i].Response, err = client.Fence(ctx, &replicav1.FenceRequest{
 					Shard: shard.GetId(), Term: shard.GetTerm(), Want: member,
@@ -156,7 +156,7 @@ func (r *Reconciler) lead(ctx context.Context, id ident.Shard, node ident.Node) 
 }
 
 func (r *Reconciler) tell(ctx context.Context, shard *controlv1.Shard) error {
-	client, err := r.Connect(ident.Node(shard.GetLeader().GetNode()))
+	client, err := r.connect(ident.Node(shard.GetLeader().GetNode()))
 	if err != nil {
 		return err
 	}

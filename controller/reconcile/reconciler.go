@@ -103,12 +103,12 @@ func New(options Options) (*Reconciler, error) {
 func (r *Reconciler) measure() error {
 	const op = "reconcile.New"
 	var err error
-	r.elections, err = r.options.Meter.Int64Counter("mansio.controller.elections",
+	r.elections, err = r.options.Meter.Int64Counter("mansio.controller.elections", metric.WithUnit("{election}"),
 		metric.WithDescription("Elections of shard leaders by outcome"))
 	if err != nil {
 		return fault.E(op, fault.Internal, err)
 	}
-	gauge, err := r.options.Meter.Int64ObservableGauge("mansio.controller.shards_without_leader",
+	gauge, err := r.options.Meter.Int64ObservableGauge("mansio.controller.shards_without_leader", metric.WithUnit("{shard}"),
 		metric.WithDescription("Shards that have no leader and cannot get one without help"))
 	if err != nil {
 		return fault.E(op, fault.Internal, err)
@@ -229,8 +229,8 @@ func livesOf(nodes []plan.Node) map[ident.Node]uint64 {
 	return lives
 }
 
-// Connect returns the node's control service.
-func (r *Reconciler) Connect(node ident.Node) (replicav1.ShardControlClient, error) {
+// connect returns the node's control service.
+func (r *Reconciler) connect(node ident.Node) (replicav1.ShardControlClient, error) {
 	address := r.options.Table.Snapshot().Node(node).GetAddress()
 	if address == "" {
 		return nil, fault.Errorf("reach node", fault.Unavailable, "n%d has no address", node)

@@ -25,6 +25,10 @@ import (
 // dialled.
 const localController = "controller.in-process"
 
+// stopMax bounds a stop in good order. Parts have shorter limits of their own;
+// this one is for a part that hangs. What it leaves undone, recovery does.
+const stopMax = 10 * time.Second
+
 // process is what the parts of one process share.
 type process struct {
 	cfg    Config
@@ -58,6 +62,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		defer func() { err = errors.Join(err, p.data.Close()) }()
 		p.where.Data = p.data.Path()
 	}
+	p.group.StopMax = stopMax
 	p.dialer = rpc.NewDialer(p.guard, cfg.Telemetry.DialOptions()...)
 	defer func() { err = errors.Join(err, p.dialer.Close()) }()
 	p.peers = newPeers(p.dialer, cfg.Name, p.logger)

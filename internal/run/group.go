@@ -9,7 +9,9 @@ import (
 	"runtime/pprof"
 	"slices"
 	"sync"
+	"time"
 
+	"github.com/mansiomq/mansio/internal/fault"
 	"github.com/mansiomq/mansio/internal/invariant"
 )
 
@@ -21,6 +23,10 @@ type Part func(ctx context.Context, ready func()) error
 // Group is an ordered set of parts. The zero value is empty and ready to use.
 // Add everything before Run; Run may be called once.
 type Group struct {
+	// StopMax bounds how long Run waits for the parts when it stops them all;
+	// 0 = as long as it takes.
+	StopMax time.Duration
+
 	parts []*part
 	ready chan struct{}
 	once  sync.Once
@@ -58,7 +64,9 @@ func (g *Group) Ready() <-chan struct{} {
 
 // Run starts the parts in order, waits until ctx is done or a part ends, then
 // stops them in reverse order and waits for each. It returns the errors of all
-// parts that failed, joined; nil when all ended because they were told to.
+// parts that failed, joined; nil when all ended because they were told to. A
+// part that has not ended when StopMax is over is an error of kind fault.Timeout
+// and stays behind; those that began before it are told to stop and not waited for.
 func (g *Group) Run(ctx context.Context) error {
 	invariant.Check(!g.ran, "group run twice")
 	g.ran = true
@@ -83,7 +91,7 @@ func (g *Group) Run(ctx context.Context) error {
 			}
 		}
 	}
-	return stop(g.parts[:started])
+	return g.stop(g.parts[:started])
 }
 
 // start runs the part; one value goes to ended when it has returned.
@@ -117,11 +125,24 @@ func (p *part) awaitReady(ctx context.Context, ended chan struct{}) bool {
 	}
 }
 
-func stop(parts []*part) error {
+func (g *Group) stop(parts []*part) error {
+	var late <-chan time.Time
+	if g.StopMax > 0 {
+		t := time.NewTimer(g.StopMax)
+		defer t.Stop()
+		late = t.C
+	}
 	var failed []error
-	for _, p := range slices.Backward(parts) {
+	for i, p := range slices.Backward(parts) {
 		p.cancel()
-		<-p.done
+		select {
+		case <-p.done:
+		case <-late:
+			for _, q := range parts[:i] {
+				q.cancel()
+			}
+			return errors.Join(append(failed, fault.Errorf("stop", fault.Timeout, "%s has not ended within %v", p.name, g.StopMax))...)
+		}
 		if p.err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", p.name, p.err))
 		}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/mansiomq/mansio/internal/fault"
 )
 
 // journal notes what happens in which order.
@@ -150,4 +152,38 @@ func TestGroupEmpty(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-g.Ready()
+}
+
+// TestStopMax: a part that does not end is named, and holds nobody up for ever.
+func TestStopMax(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var j journal
+		g := Group{StopMax: 10 * time.Second}
+		free := make(chan struct{})
+		g.Add("first", j.part("first", time.Second))
+		g.Add("stuck", func(_ context.Context, ready func()) error {
+			ready()
+			<-free
+			return nil
+		})
+		g.Add("last", j.part("last", 4*time.Second))
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			<-g.Ready()
+			cancel()
+		}()
+		began := time.Now()
+		err := g.Run(ctx)
+		if !fault.Is(err, fault.Timeout) || !strings.Contains(err.Error(), "stuck has not ended within 10s") {
+			t.Errorf("got %v", err)
+		}
+		if took := time.Since(began); took != 5*time.Second+10*time.Second {
+			t.Errorf("took %v", took)
+		}
+		close(free)
+		time.Sleep(2 * time.Second) // in fake time: the first part was told to stop
+		if last := j.lines[len(j.lines)-1]; last != "first stopped" {
+			t.Errorf("the last that happened: %s", last)
+		}
+	})
 }
