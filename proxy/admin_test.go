@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/mansiomq/mansio/internal/fault"
+	"github.com/mansiomq/mansio/internal/rpc"
 	"github.com/mansiomq/mansio/internal/storeapi"
 	pb "github.com/mansiomq/mansio/proto/apache/rocketmq/v2"
 	controlv1 "github.com/mansiomq/mansio/proto/mansio/control/v1"
@@ -79,7 +80,11 @@ func TestControllers(t *testing.T) {
 		t.Errorf("reached %d and %d times, want the leader to be remembered", first, second)
 	}
 	c = &controllers{conns: []grpc.ClientConnInterface{at(away, &first), at(away, &second)}}
-	if err := c.Invoke(t.Context(), "m", nil, nil); !fault.Is(err, fault.Unavailable) {
+	if err := c.Invoke(t.Context(), "m", nil, nil); !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "no controller can be reached") {
+		t.Errorf("none is there: %v", err)
+	}
+	c = &controllers{conns: []grpc.ClientConnInterface{at(rpc.Status(fault.Errorf("", fault.Unavailable, "it does not lead")), &first)}}
+	if err := c.Invoke(t.Context(), "m", nil, nil); !fault.Is(err, fault.Unavailable) || err.Error() != "it does not lead" {
 		t.Errorf("none leads: %v", err)
 	}
 	refused := grpcstatus.Error(codes.InvalidArgument, "no")
@@ -136,8 +141,14 @@ func TestGroupLag(t *testing.T) {
 				}
 			}
 			failing[*storeapi.Offsets](f, storeapi.Unavailable)
-			if _, err := inspect.GroupLag(c.ctx, &controlv1.GroupLagRequest{Group: "g"}); grpcstatus.Code(err) != codes.Unavailable {
-				f.t.Errorf("a shard is away: %v", err)
+			lag, err := inspect.GroupLag(c.ctx, &controlv1.GroupLagRequest{Group: "g", Topic: "orders"})
+			if err != nil || len(lag.GetQueues()) != 8 {
+				f.t.Fatalf("the shards are away: %v, %v", lag, err)
+			}
+			for i, q := range lag.GetQueues() {
+				if q.GetError() == "" || int(q.GetQueue()) != i || q.GetTopic() != "orders" || q.GetShard() == 0 {
+					f.t.Errorf("queue %d of a shard that is away: %v", i, q)
+				}
 			}
 		})
 	})

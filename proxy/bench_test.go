@@ -28,6 +28,8 @@ type instant struct {
 	settled  storeapi.SettleResult
 }
 
+func (s *instant) Up() bool { return true }
+
 func (s *instant) Submit(ops []*storeapi.Op) {
 	for _, op := range ops {
 		switch op.Request.(type) {

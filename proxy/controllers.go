@@ -36,6 +36,9 @@ func (c *controllers) Invoke(ctx context.Context, method string, args, reply any
 			return err
 		}
 	}
+	if !rpc.Answered(err) {
+		return fault.Errorf("", fault.Unavailable, "no controller can be reached; sending and receiving go on: %s", rpc.Cause(err))
+	}
 	return err
 }
 

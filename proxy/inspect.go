@@ -3,11 +3,14 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"slices"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/mansiomq/mansio/internal/fault"
 	"github.com/mansiomq/mansio/internal/ident"
@@ -28,6 +31,8 @@ const (
 	pageBytes   = 8 << 20
 	// sameIDMax bounds the messages of one id that are shown.
 	sameIDMax = 16
+	// lagsMax bounds the shards that one call asks at a time.
+	lagsMax = 64
 )
 
 // inspectServer looks into the shards: it asks all that a topic has.
@@ -93,20 +98,64 @@ func (s *inspectServer) GroupLag(ctx context.Context, r *controlv1.GroupLagReque
 			}
 		}
 	}
-	resp := &controlv1.GroupLagResponse{}
+	return s.lag(ctx, ident.Group(group.GetId()), topics)
+}
+
+// lag asks all shards of the topics. A shard that cannot answer now keeps nobody
+// from seeing the others: its queues say why.
+func (s *inspectServer) lag(ctx context.Context, group ident.Group, topics []*controlv1.Topic) (*controlv1.GroupLagResponse, error) {
+	type part struct {
+		topic  *controlv1.Topic
+		shard  ident.Shard
+		queues []*controlv1.QueueLag
+	}
+	var parts []part
 	for _, t := range topics {
 		for _, shard := range s.p.router.Shards(t) {
-			result, err := s.ask(ctx, shard, t, &storeapi.Offsets{Topic: ident.Topic(t.GetId()), Group: ident.Group(group.GetId())})
+			parts = append(parts, part{topic: t, shard: shard})
+		}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(lagsMax)
+	for i := range parts {
+		g.Go(func() error {
+			p := &parts[i]
+			result, err := s.ask(ctx, p.shard, p.topic, &storeapi.Offsets{Topic: ident.Topic(p.topic.GetId()), Group: group})
+			if fault.Is(rpc.Fault(err), fault.Unavailable) {
+				p.queues = lagsUnknown(p.topic, p.shard, rpc.Fault(err))
+				return nil
+			}
 			if err != nil {
-				return nil, err
+				return err
 			}
 			offsets, _ := result.(*storeapi.OffsetsResult)
 			for i := range offsets.Queues {
-				resp.Queues = append(resp.Queues, lagOf(t, shard, &offsets.Queues[i]))
+				p.queues = append(p.queues, lagOf(p.topic, p.shard, &offsets.Queues[i]))
 			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	resp := &controlv1.GroupLagResponse{}
+	for _, p := range parts {
+		resp.Queues = append(resp.Queues, p.queues...)
+	}
+	slices.SortFunc(resp.GetQueues(), func(a, b *controlv1.QueueLag) int {
+		return cmp.Or(cmp.Compare(a.GetTopic(), b.GetTopic()), cmp.Compare(a.GetQueue(), b.GetQueue()))
+	})
+	return resp, nil
+}
+
+// lagsUnknown stands for the queues of a shard that cannot be asked.
+func lagsUnknown(t *controlv1.Topic, shard ident.Shard, cause error) (out []*controlv1.QueueLag) {
+	for i, q := range t.GetQueues() {
+		if ident.Shard(q.GetShard()) == shard {
+			out = append(out, &controlv1.QueueLag{Topic: t.GetName(), Queue: uint32(i), Shard: q.GetShard(), Error: cause.Error()}) //nolint:gosec // few
 		}
 	}
-	return resp, nil
+	return out
 }
 
 func lagOf(t *controlv1.Topic, shard ident.Shard, q *storeapi.QueueState) *controlv1.QueueLag {

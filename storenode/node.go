@@ -117,6 +117,9 @@ func (n *Node) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// Up says that operations reach the node: it is in this process.
+func (n *Node) Up() bool { return true }
+
 // Submit hands operations to their shards; see package storeapi.
 func (n *Node) Submit(ops []*storeapi.Op) {
 	for len(ops) > 0 {

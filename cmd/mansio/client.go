@@ -49,7 +49,7 @@ func withClient(run func(c *cobra.Command, operands []string, k *client) error) 
 			return &usageError{err}
 		}
 		if k.Conn, err = s.server().Dial(); err != nil {
-			return err
+			return &usageError{err} // the network was not touched
 		}
 		defer func() { _ = k.Close() }() // the command's answer is what counts
 		return run(c, operands, k)

@@ -224,10 +224,14 @@ func (f *fake) ListNodes(context.Context, *controlv1.ListNodesRequest) (*control
 }
 
 func (f *fake) GroupLag(_ context.Context, q *controlv1.GroupLagRequest) (*controlv1.GroupLagResponse, error) {
-	return &controlv1.GroupLagResponse{Queues: []*controlv1.QueueLag{
+	r := &controlv1.GroupLagResponse{Queues: []*controlv1.QueueLag{
 		{Topic: "t" + q.GetTopic(), Queue: 0, Shard: 1, NextOffset: 10, Ready: 3, InFlight: 2, Done: 5},
 		{Topic: "t" + q.GetTopic(), Queue: 1, Shard: 2, NextOffset: 4, Ready: 4},
-	}}, nil
+	}}
+	if q.GetTopic() == "half" {
+		r.Queues[1] = &controlv1.QueueLag{Topic: "half", Queue: 1, Shard: 2, Error: "shard 2: nobody there"}
+	}
+	return r, nil
 }
 
 // stored are the messages as a shard holds them.

@@ -3,11 +3,15 @@
 package main
 
 import (
+	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/mansiomq/mansio/internal/cli"
+	"github.com/mansiomq/mansio/internal/fault"
 	controlv1 "github.com/mansiomq/mansio/proto/mansio/control/v1"
 )
 
@@ -67,7 +71,10 @@ func groupLag() *cobra.Command {
 		for _, q := range r.GetQueues() {
 			views = append(views, cli.LagView(q))
 		}
-		return k.Print(views, func(w io.Writer) { lagTable(w, views) })
+		if err := k.Print(views, func(w io.Writer) { lagTable(w, views) }); err != nil {
+			return err
+		}
+		return unasked(views)
 	})
 	c.Flags().String("topic", "", "only this topic")
 	return c
@@ -77,8 +84,27 @@ func lagTable(w io.Writer, views []cli.Lag) {
 	var ready, inFlight, done uint64
 	cli.Row(w, "TOPIC", "QUEUE", "SHARD", "OLDEST", "NEXT", "READY", "IN FLIGHT", "DONE")
 	for _, v := range views {
+		if v.QueueProgress == nil {
+			cli.Row(w, v.Topic, v.Queue, v.Shard, "?", "?", "?", "?", "?")
+			continue
+		}
 		cli.Row(w, v.Topic, v.Queue, v.Shard, v.Min, v.Next, v.Ready, v.InFlight, v.Done)
 		ready, inFlight, done = ready+v.Ready, inFlight+v.InFlight, done+v.Done
 	}
 	cli.Row(w, "total", "", "", "", "", ready, inFlight, done)
+}
+
+// unasked is the error of an answer that some shards are missing from.
+func unasked(views []cli.Lag) error {
+	var shards []string
+	why := ""
+	for _, v := range views {
+		if name := fmt.Sprint(v.Shard); v.Error != "" && !slices.Contains(shards, name) {
+			shards, why = append(shards, name), v.Error
+		}
+	}
+	if len(shards) == 0 {
+		return nil
+	}
+	return fault.Errorf("", fault.Unavailable, "not all is known, shards away: %s (%s)", strings.Join(shards, ", "), why)
 }

@@ -25,6 +25,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/mansiomq/mansio/internal/fault"
+	"github.com/mansiomq/mansio/internal/rpc"
 	v2 "github.com/mansiomq/mansio/proto/apache/rocketmq/v2"
 	controlv1 "github.com/mansiomq/mansio/proto/mansio/control/v1"
 )
@@ -161,7 +162,7 @@ func TestTLS(t *testing.T) {
 	}{
 		{"the authority is known", Server{TLS: true, CAFile: ca}, fault.Other, ""},
 		{"any certificate is taken", Server{TLS: true, SkipVerify: true}, fault.Other, ""},
-		{"the authority is not known", Server{TLS: true}, fault.Unavailable, "certificate"},
+		{"the authority is not known", Server{TLS: true}, fault.Unavailable, "--tls-ca DATA/tls/cert.pem, or --tls-skip-verify"},
 		{"plaintext", Server{}, fault.Unavailable, "--server"},
 		{"no such file", Server{TLS: true, CAFile: ca + "x"}, fault.Invalid, "--tls-ca"},
 		{"no certificate", Server{TLS: true, CAFile: os.Args[0]}, fault.Invalid, "no PEM"},
@@ -172,6 +173,29 @@ func TestTLS(t *testing.T) {
 		if fault.KindOf(err) != c.kind || c.text != "" && !strings.Contains(err.Error(), c.text) || err == nil != (c.text == "") {
 			t.Errorf("%s: %v (%v)", c.name, err, fault.KindOf(err))
 		}
+	}
+}
+
+func TestWrongServers(t *testing.T) {
+	for _, address := range []string{"", "127.0.0.1", ":8081", "http://127.0.0.1:8081", "127.0.0.1:"} {
+		if err := nodes(t, Server{Address: address, Timeout: time.Second}); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "give HOST:PORT") {
+			t.Errorf("%q: %v", address, err)
+		}
+	}
+	for _, timeout := range []time.Duration{0, -time.Second} {
+		if err := nodes(t, Server{Address: "127.0.0.1:1", Timeout: timeout}); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "--timeout") {
+			t.Errorf("%v: %v", timeout, err)
+		}
+	}
+}
+
+// TestServersWordsStay: only an error of the way to the server gets advice about
+// that way.
+func TestServersWordsStay(t *testing.T) {
+	c := &Conn{ClientConn: &grpc.ClientConn{}, timeout: time.Second}
+	said := rpc.Status(fault.Errorf("", fault.Unavailable, "no controller can be reached"))
+	if err := c.Explain(said); err.Error() != "no controller can be reached" || !fault.Is(err, fault.Unavailable) {
+		t.Error(err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -50,6 +51,12 @@ type Conn struct {
 
 // Dial makes the connection; the network is touched by the first call.
 func (s Server) Dial() (*Conn, error) {
+	if host, port, err := net.SplitHostPort(s.Address); err != nil || host == "" || port == "" || strings.Contains(host, "/") {
+		return nil, fault.Errorf("--server", fault.Invalid, "%q: give HOST:PORT", s.Address)
+	}
+	if s.Timeout <= 0 {
+		return nil, fault.Errorf("--timeout", fault.Invalid, "%v: give a time to wait for, such as 10s", s.Timeout)
+	}
 	transport, err := s.credentials()
 	if err != nil {
 		return nil, err
@@ -108,25 +115,18 @@ func (c *Conn) Explain(err error) error {
 	switch kind := fault.KindOf(err); {
 	case errors.Is(err, context.Canceled):
 		return err
+	case rpc.Answered(err):
+		return err
+	case kind == fault.Unavailable && strings.Contains(err.Error(), "x509: "):
+		return fault.Errorf("", kind, "%s (of a certificate that mansio made itself: --tls-ca DATA/tls/cert.pem, or --tls-skip-verify)", rpc.Cause(err))
 	case kind == fault.Unavailable:
-		return fault.Errorf("", kind, "%s (server %s: does it run? another one: --server HOST:PORT)", cause(err), c.Target())
+		return fault.Errorf("", kind, "%s (server %s: does it run? another one: --server HOST:PORT)", rpc.Cause(err), c.Target())
 	case kind == fault.Timeout:
 		return fault.Errorf("", kind, "no answer from %s within %v (more: --timeout)", c.Target(), c.timeout)
 	case kind == fault.Unsupported:
 		return fault.Errorf("", kind, "%w (%s does not offer this: ask a proxy)", err, c.Target())
 	}
 	return err
-}
-
-// cause is what went wrong, without gRPC's story of how it was found.
-func cause(err error) string {
-	text := err.Error()
-	for _, story := range []string{"Error while dialing: ", "authentication handshake failed: ", "error reading server preface: "} {
-		if _, rest, ok := strings.Cut(text, story); ok {
-			return strings.TrimSuffix(rest, "\"")
-		}
-	}
-	return text
 }
 
 // Target is the address of the server.

@@ -143,11 +143,18 @@ func NodeViews(r *controlv1.ListNodesResponse) []Node {
 	return views
 }
 
-// Lag is a group's progress in one queue.
+// Lag is a group's progress in one queue. Exactly one of QueueProgress and Error is
+// there: Error when the queue's shard could not be asked.
 type Lag struct {
-	Topic    string `json:"topic"`
-	Queue    uint32 `json:"queue"`
-	Shard    uint32 `json:"shard"`
+	Topic string `json:"topic"`
+	Queue uint32 `json:"queue"`
+	Shard uint32 `json:"shard"`
+	*QueueProgress
+	Error string `json:"error,omitempty"`
+}
+
+// QueueProgress is how far a group is in one queue.
+type QueueProgress struct {
 	Min      uint64 `json:"min_offset"`
 	Next     uint64 `json:"next_offset"`
 	Ready    uint64 `json:"ready"`
@@ -157,10 +164,13 @@ type Lag struct {
 
 // LagView makes the view of a group's progress.
 func LagView(q *controlv1.QueueLag) Lag {
-	return Lag{
-		Topic: q.GetTopic(), Queue: q.GetQueue(), Shard: q.GetShard(), Min: q.GetMinOffset(), Next: q.GetNextOffset(),
-		Ready: q.GetReady(), InFlight: q.GetInFlight(), Done: q.GetDone(),
+	v := Lag{Topic: q.GetTopic(), Queue: q.GetQueue(), Shard: q.GetShard(), Error: q.GetError()}
+	if v.Error == "" {
+		v.QueueProgress = &QueueProgress{
+			Min: q.GetMinOffset(), Next: q.GetNextOffset(), Ready: q.GetReady(), InFlight: q.GetInFlight(), Done: q.GetDone(),
+		}
 	}
+	return v
 }
 
 // word is the name of an enum's value as people type it.

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -126,6 +128,28 @@ func Fault(err error) error {
 		}
 	}
 	return &fault.Error{Kind: kind, Err: &remote{st}}
+}
+
+// Answered reports whether the other side wrote the error that a call returned;
+// else it comes from the way there.
+func Answered(err error) bool {
+	st, ok := status.FromError(err)
+	return ok && slices.ContainsFunc(st.Details(), func(detail any) bool {
+		info, ok := detail.(*errdetails.ErrorInfo)
+		return ok && info.GetDomain() == errorDomain
+	})
+}
+
+// Cause is the text of what went wrong on the way to a server, without gRPC's
+// story of how it was found.
+func Cause(err error) string {
+	text := err.Error()
+	for _, story := range []string{"Error while dialing: ", "authentication handshake failed: ", "error reading server preface: "} {
+		if _, rest, ok := strings.Cut(text, story); ok {
+			return strings.TrimSuffix(rest, "\"")
+		}
+	}
+	return text
 }
 
 // remote is an error that another process answered. Its text is what a person

@@ -112,6 +112,7 @@ func (l *lane) once(ctx context.Context) (lived time.Duration, err error) {
 	l.mu.Lock()
 	if l.mu.link == up {
 		l.mu.link = connecting
+		l.isUp.Store(false)
 	}
 	l.mu.Unlock()
 	l.endAll(sent, storeapi.Unknown, "the stream to the store node broke")

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -35,6 +36,7 @@ type lane struct {
 	log    *slog.Logger
 	wake   chan struct{} // to the sender: there is something to do
 	armed  chan struct{} // to watchDeadlines: there is a deadline again
+	isUp   atomic.Bool   // mu.link == up, for those who only look
 
 	mu struct {
 		sync.Mutex
@@ -167,13 +169,8 @@ var (
 func (l *lane) set(s link) {
 	l.mu.Lock()
 	l.mu.link = s
+	l.isUp.Store(s == up)
 	l.mu.Unlock()
-}
-
-func (l *lane) isUp() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.mu.link == up
 }
 
 func signal(c chan struct{}) {

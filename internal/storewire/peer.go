@@ -75,4 +75,4 @@ func (p *Peer) Run(ctx context.Context) error {
 }
 
 // Up reports whether both lanes are connected.
-func (p *Peer) Up() bool { return p.write.isUp() && p.read.isUp() }
+func (p *Peer) Up() bool { return p.write.isUp.Load() && p.read.isUp.Load() }

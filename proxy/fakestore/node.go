@@ -94,6 +94,9 @@ func (n *Node) Intercept(f func(*storeapi.Op) bool) {
 	n.mu.intercept = f
 }
 
+// Up says that operations reach it.
+func (n *Node) Up() bool { return true }
+
 // Submit serves operations.
 func (n *Node) Submit(ops []*storeapi.Op) {
 	for _, op := range ops {

@@ -103,17 +103,26 @@ func (r *Router) done(size int64) {
 }
 
 // choose picks the queue and reserves numbers on its shard. It keeps a shard on
-// which the outcome is not known. False: no shard can be tried now.
+// which the outcome is not known, and prefers shards whose leader is reached now:
+// with another one an attempt would only wait. False: no shard can be tried now.
 func (s *sending) choose() bool {
 	if s.seq != 0 {
 		return !s.tried[s.shard]
 	}
+	return s.chooseOf(true) || s.chooseOf(false)
+}
+
+// chooseOf picks among the shards whose leader is reached now, or among the others.
+func (s *sending) chooseOf(up bool) bool {
 	queues := s.topic.GetQueues()
 	turn := s.r.topic(ident.Topic(s.topic.GetId())).turn.Add(1)
 	for i := range uint32(len(queues)) { //nolint:gosec // few queues
 		q := (turn + i) % uint32(len(queues)) //nolint:gosec // few queues
 		shard := ident.Shard(queues[q].GetShard())
-		if s.tried[shard] || s.r.peer(shard) == nil {
+		if s.tried[shard] {
+			continue
+		}
+		if peer := s.r.peer(shard); peer == nil || peer.Up() != up {
 			continue
 		}
 		seq, ok := s.r.shard(shard).window.reserve(len(s.payloads))

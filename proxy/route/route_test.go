@@ -35,9 +35,18 @@ type fixture struct {
 	*Router
 	table *metadata.Table
 	nodes [2]*fakestore.Node
+	down  [2]atomic.Bool
 	topic *controlv1.Topic
 	rev   int64
 }
+
+// peer is a node that may be out of reach.
+type peer struct {
+	*fakestore.Node
+	down *atomic.Bool
+}
+
+func (p *peer) Up() bool { return !p.down.Load() }
 
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
@@ -53,7 +62,7 @@ func newFixture(t testing.TB) *fixture {
 			if n.GetId() < 1 || n.GetId() > 2 {
 				return nil
 			}
-			return f.nodes[n.GetId()-1]
+			return &peer{f.nodes[n.GetId()-1], &f.down[n.GetId()-1]}
 		},
 	})
 	f.topic = &controlv1.Topic{Id: topicID, Name: "orders", Revision: 1, Queues: []*controlv1.Queue{{Shard: 1}, {Shard: 2}, {Shard: 1}, {Shard: 2}}}
@@ -263,6 +272,29 @@ func TestAppendDeadStore(t *testing.T) {
 			if took := time.Since(start); took > time.Second {
 				t.Errorf("answered after %v of 3 s", took)
 			}
+		}
+	})
+}
+
+// TestReach: shards whose leader is not reached count as not led, and are the last to be tried.
+func TestReach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.down[0].Store(true)
+		if led, all := f.Leaders(); led != 1 || all != 2 {
+			t.Errorf("%d of %d shards led", led, all)
+		}
+		for range 4 {
+			if a := f.send(t.Context(), "a"); a.Code != storeapi.OK || a.Shard != 2 {
+				t.Errorf("%+v", a)
+			}
+		}
+		f.down[1].Store(true)
+		if led, _ := f.Leaders(); led != 0 {
+			t.Errorf("%d shards led", led)
+		}
+		if a := f.send(t.Context(), "a"); a.Code != storeapi.OK {
+			t.Errorf("when no other is left a peer that is not up may still answer: %+v", a)
 		}
 	})
 }

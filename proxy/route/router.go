@@ -19,6 +19,8 @@ import (
 type Peer interface {
 	// Submit takes the operations over. It does not keep the slice.
 	Submit(ops []*storeapi.Op)
+	// Up reports whether operations reach it now, as far as is known; it is quick.
+	Up() bool
 }
 
 const (
@@ -196,11 +198,11 @@ func (r *Router) learn(id ident.Shard, reply *storeapi.Reply) bool {
 }
 
 // Leaders returns how many shards there are and how many of them have a leader
-// that this proxy has a peer for.
+// that this proxy reaches.
 func (r *Router) Leaders() (led, all int) {
 	for s := range r.o.Table.Snapshot().Shards() {
 		all++
-		if r.peer(ident.Shard(s.GetId())) != nil {
+		if peer := r.peer(ident.Shard(s.GetId())); peer != nil && peer.Up() {
 			led++
 		}
 	}

@@ -1971,6 +1971,7 @@ type QueueLag struct {
 	Ready         uint64                 `protobuf:"varint,6,opt,name=ready,proto3" json:"ready,omitempty"`                       // not delivered yet
 	InFlight      uint64                 `protobuf:"varint,7,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"` // delivered, not settled
 	Done          uint64                 `protobuf:"varint,8,opt,name=done,proto3" json:"done,omitempty"`
+	Error         string                 `protobuf:"bytes,9,opt,name=error,proto3" json:"error,omitempty"` // why the shard could not be asked; then the numbers mean nothing
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2059,6 +2060,13 @@ func (x *QueueLag) GetDone() uint64 {
 		return x.Done
 	}
 	return 0
+}
+
+func (x *QueueLag) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
 }
 
 type GetMessageRequest struct {
@@ -2530,7 +2538,7 @@ const file_mansio_control_v1_control_proto_rawDesc = "" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x14\n" +
 	"\x05topic\x18\x02 \x01(\tR\x05topic\"G\n" +
 	"\x10GroupLagResponse\x123\n" +
-	"\x06queues\x18\x01 \x03(\v2\x1b.mansio.control.v1.QueueLagR\x06queues\"\xd3\x01\n" +
+	"\x06queues\x18\x01 \x03(\v2\x1b.mansio.control.v1.QueueLagR\x06queues\"\xe9\x01\n" +
 	"\bQueueLag\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\rR\x05queue\x12\x14\n" +
@@ -2541,7 +2549,8 @@ const file_mansio_control_v1_control_proto_rawDesc = "" +
 	"nextOffset\x12\x14\n" +
 	"\x05ready\x18\x06 \x01(\x04R\x05ready\x12\x1b\n" +
 	"\tin_flight\x18\a \x01(\x04R\binFlight\x12\x12\n" +
-	"\x04done\x18\b \x01(\x04R\x04done\"H\n" +
+	"\x04done\x18\b \x01(\x04R\x04done\x12\x14\n" +
+	"\x05error\x18\t \x01(\tR\x05error\"H\n" +
 	"\x11GetMessageRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1d\n" +
 	"\n" +
