@@ -5,6 +5,8 @@ package shard
 import (
 	"bytes"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -128,4 +130,30 @@ func TestTicketPasses(t *testing.T) {
 		}
 		ticket = (<-next).Result.(*storeapi.ReadyResult).Ticket
 	}
+}
+
+// TestTakeWhenASelectionCannotRead: a Take is answered, too, when the replica
+// fails while it chooses.
+func TestTakeWhenASelectionCannotRead(t *testing.T) {
+	d := disk.NewMemory()
+	l := begin(t, d, 0)
+	l.bulk(0, 12) // queue 0: in a sealed segment
+	l = l.again()
+	l.do(&storeapi.Append{Topic: topicID, Payloads: [][]byte{payload(1, "x", "", 100), payload(1, "y", "", 101)}})
+	d.Hook(func(c disk.Call) error {
+		if c.Op == disk.OpRead && strings.HasSuffix(c.Name, ".idx") {
+			return syscall.EIO
+		}
+		return nil
+	})
+	take := l.start(&storeapi.Take{Group: groupID, Topic: topicID, Max: 8, BytesMax: 1 << 20, InvisibleMS: hourMS})
+	park := l.start(&storeapi.Park{ID: 1, Group: groupID, Topic: topicID})
+	if r := <-take; r.Code != storeapi.NotLeader {
+		t.Fatal(r)
+	}
+	if r := <-park; r.Code != storeapi.NotLeader {
+		t.Fatal(r)
+	}
+	d.Hook(nil)
+	l.stop()
 }
