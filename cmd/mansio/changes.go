@@ -41,6 +41,18 @@ func (k *client) groupDone(what string, r *controlv1.GroupResponse, err error) e
 	return lagging(r.GetLaggards())
 }
 
+// creation says what a creation does, from the answer to the question whether the
+// thing is there.
+func creation[A any](_ *A, err error) (what string, failed error) {
+	switch {
+	case err == nil:
+		return "exists already with these settings", nil
+	case fault.Is(err, fault.NotFound):
+		return "created", nil
+	}
+	return "", err
+}
+
 func topicDelete() *cobra.Command {
 	c := leaf("delete NAME", "Delete a topic with all its messages; one that is not there is no error", args(1, 1),
 		func(c *cobra.Command, names []string, k *client) error {

@@ -73,3 +73,8 @@ func leaf(use, short string, operands cobra.PositionalArgs,
 	outputFlags(c.Flags())
 	return c
 }
+
+// ofProxies says in the help of a command that only proxies answer it.
+func ofProxies(c *cobra.Command) {
+	c.Flags().Lookup("server").Usage = "proxy to ask, HOST:PORT"
+}

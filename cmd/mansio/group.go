@@ -76,6 +76,7 @@ func groupLag() *cobra.Command {
 		}
 		return unasked(views)
 	})
+	ofProxies(c)
 	c.Flags().String("topic", "", "only this topic")
 	return c
 }

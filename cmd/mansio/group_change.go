@@ -3,13 +3,18 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/mansiomq/mansio/internal/cli"
 	controlv1 "github.com/mansiomq/mansio/proto/mansio/control/v1"
 )
+
+// leaseMax is the longest lease that servers give.
+const leaseMax = 12 * time.Hour
 
 // attemptsMax is the most deliveries of one message that a group can ask for.
 const attemptsMax = 250
@@ -50,8 +55,11 @@ func groupChange(c *cobra.Command, name string, s *settings) (*controlv1.UpdateG
 		q.ConsumeFrom = controlv1.ConsumeFrom(n).Enum()
 	}
 	if c.Flags().Changed("invisible") {
-		ms := s.k.Duration("invisible").Milliseconds()
-		q.InvisibleMs = &ms
+		lease := s.k.Duration("invisible")
+		if lease < time.Millisecond || lease > leaseMax {
+			return nil, usagef("--invisible %v: a lease of at most %v", lease, leaseMax)
+		}
+		q.InvisibleMs = new(lease.Milliseconds())
 	}
 	var steps []int64
 	for _, step := range s.list("backoff") {
@@ -74,14 +82,22 @@ func groupCreate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r, err := cli.Call(c.Context(), k.Conn, controlv1.NewAdminClient(k).CreateGroup, &controlv1.CreateGroupRequest{
+			admin := controlv1.NewAdminClient(k)
+			what, err := creation(cli.Call(c.Context(), k.Conn, admin.GetGroup, &controlv1.GetGroupRequest{Name: names[0]}))
+			if err != nil {
+				return err
+			}
+			r, err := cli.Call(c.Context(), k.Conn, admin.CreateGroup, &controlv1.CreateGroupRequest{
 				Group: &controlv1.Group{
 					Name: names[0], Fifo: q.GetFifo(), MaxAttempts: q.GetMaxAttempts(), Backoff: q.GetBackoff(),
 					StrictExpiry: k.settings.k.Bool("strict-expiry"), ConsumeFrom: q.GetConsumeFrom(), InvisibleMs: q.GetInvisibleMs(),
 				},
 				IfNotExists: true, StrictExpiry: q.StrictExpiry,
 			})
-			return k.groupDone("created", r, err)
+			if err == nil && q.GetFifo() {
+				fmt.Fprintln(c.ErrOrStderr(), "order within message groups is not served yet")
+			}
+			return k.groupDone(what, r, err)
 		})
 	groupFlags(c)
 	return c
@@ -93,6 +109,9 @@ func groupUpdate() *cobra.Command {
 			q, err := groupChange(c, names[0], k.settings)
 			if err != nil {
 				return err
+			}
+			if proto.Equal(q, &controlv1.UpdateGroupRequest{Name: names[0]}) {
+				return usagef("nothing to change: see `%s --help`", c.CommandPath())
 			}
 			r, err := cli.Call(c.Context(), k.Conn, controlv1.NewAdminClient(k).UpdateGroup, q)
 			return k.groupDone("changed", r, err)

@@ -15,7 +15,10 @@ import (
 )
 
 func newMessage() *cobra.Command {
-	return parent("message", "Look at stored messages", messageGet(), messageQuery())
+	get, query := messageGet(), messageQuery()
+	ofProxies(get)
+	ofProxies(query)
+	return parent("message", "Look at stored messages", get, query)
 }
 
 func messageGet() *cobra.Command {
@@ -105,7 +108,7 @@ func (k *client) messages(found []*controlv1.StoredMessage) error {
 		cli.Row(w, "ID", "QUEUE", "OFFSET", "STORED", "TAG", "KEYS", "BODY")
 		for i := range views {
 			v := &views[i]
-			cli.Row(w, v.ID, v.Queue, v.Offset, v.Stored, v.Tag, cli.List(v.Keys), fmt.Sprintf("%.60q", v.Text()))
+			cli.Row(w, v.ID, *v.Queue, v.Offset, v.Stored, v.Tag, cli.List(v.Keys), fmt.Sprintf("%.60q", v.Text()))
 		}
 	})
 }

@@ -19,6 +19,7 @@ const pollMax = 20 * time.Second
 
 func newReceive() *cobra.Command {
 	c := leaf("receive TOPIC --group GROUP", "Receive messages, and acknowledge them with --ack", args(1, 1), receive)
+	ofProxies(c)
 	f := c.Flags()
 	f.String("group", "", "consumer group to receive for")
 	f.String("filter", "*", "tags to receive, such as \"a || b\"")
@@ -40,6 +41,9 @@ func receive(c *cobra.Command, words []string, k *client) error {
 	if err != nil {
 		return err
 	}
+	if wait, lease := s.k.Duration("wait"), s.k.Duration("invisible"); wait < 0 || lease <= 0 || lease > leaseMax {
+		return usagef("--wait %v, --invisible %v: a wait of 0 or more, a lease of at most %v", wait, lease, leaseMax)
+	}
 	from, err := rocketmq.New(k, k.Target())
 	if err != nil {
 		return &usageError{err}
@@ -48,9 +52,9 @@ func receive(c *cobra.Command, words []string, k *client) error {
 	if err != nil {
 		return k.Explain(err)
 	}
-	follow := s.k.Bool("follow")
+	follow, got := s.k.Bool("follow"), uint32(0)
 	until := time.Now().Add(s.k.Duration("wait"))
-	for got := uint32(0); follow || got < most; {
+	for follow || got < most {
 		wait := pollMax
 		batch := int32(32)
 		if !follow {
@@ -81,6 +85,9 @@ func receive(c *cobra.Command, words []string, k *client) error {
 			break
 		}
 	}
+	if got == 0 && !follow {
+		fmt.Fprintf(c.ErrOrStderr(), "no message within %v\n", s.k.Duration("wait"))
+	}
 	return nil
 }
 
@@ -103,6 +110,6 @@ func (k *client) received(v cli.Message) error {
 		if v.Tag != "" {
 			tag = " tag=" + v.Tag
 		}
-		fmt.Fprintf(w, "%s queue=%d offset=%d attempt=%d%s %s\n", v.ID, v.Queue, v.Offset, v.Attempt, tag, v.Text())
+		fmt.Fprintf(w, "%s queue=%d offset=%d attempt=%d%s %s\n", v.ID, *v.Queue, v.Offset, v.Attempt, tag, v.Text())
 	})
 }

@@ -23,6 +23,7 @@ const bodyMax = 4 << 20
 
 func newSend() *cobra.Command {
 	c := leaf("send TOPIC [BODY]", "Send a message; its body is BODY, --file or standard input", args(1, 2), send)
+	ofProxies(c)
 	f := c.Flags()
 	f.String("file", "", "file with the body")
 	f.String("tag", "", "tag of the message")

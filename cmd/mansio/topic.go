@@ -3,9 +3,11 @@
 package main
 
 import (
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/mansiomq/mansio/internal/cli"
 	controlv1 "github.com/mansiomq/mansio/proto/mansio/control/v1"
@@ -15,6 +17,9 @@ func newTopic() *cobra.Command {
 	return parent("topic", "Create, look at and change topics",
 		topicCreate(), topicList(), topicDescribe(), topicUpdate(), topicDelete())
 }
+
+// served are the types of topics that clients can use.
+var served = map[controlv1.TopicType]bool{controlv1.TopicType_TOPIC_TYPE_NORMAL: true, controlv1.TopicType_TOPIC_TYPE_MIXED: true}
 
 func topicCreate() *cobra.Command {
 	c := leaf("create NAME", "Create a topic; again with the same settings changes nothing", args(1, 1),
@@ -31,14 +36,22 @@ func topicCreate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r, err := cli.Call(c.Context(), k.Conn, controlv1.NewAdminClient(k).CreateTopic, &controlv1.CreateTopicRequest{
+			admin := controlv1.NewAdminClient(k)
+			what, err := creation(cli.Call(c.Context(), k.Conn, admin.GetTopic, &controlv1.GetTopicRequest{Name: names[0]}))
+			if err != nil {
+				return err
+			}
+			r, err := cli.Call(c.Context(), k.Conn, admin.CreateTopic, &controlv1.CreateTopicRequest{
 				Topic: &controlv1.Topic{
 					Name: names[0], Type: controlv1.TopicType(kind), Reply: controlv1.ReplyPoint(reply),
 					Deduplicate: k.settings.k.Bool("deduplicate"),
 				},
 				Queues: queues, IfNotExists: true,
 			})
-			return k.topicDone("created", r, err)
+			if err == nil && !served[controlv1.TopicType(kind)] {
+				fmt.Fprintf(c.ErrOrStderr(), "messages of type %s are not served yet\n", k.settings.k.String("type"))
+			}
+			return k.topicDone(what, r, err)
 		})
 	c.Flags().String("type", "normal", "normal, fifo, delay, transaction, mixed, priority or lite")
 	c.Flags().Int("queues", 8, "number of queues")
@@ -120,6 +133,9 @@ func topicUpdate() *cobra.Command {
 			if c.Flags().Changed("deduplicate") {
 				v := k.settings.k.Bool("deduplicate")
 				q.Deduplicate = &v
+			}
+			if proto.Equal(q, &controlv1.UpdateTopicRequest{Name: names[0]}) {
+				return usagef("nothing to change: see `%s --help`", c.CommandPath())
 			}
 			r, err := cli.Call(c.Context(), k.Conn, controlv1.NewAdminClient(k).UpdateTopic, q)
 			return k.topicDone("changed", r, err)

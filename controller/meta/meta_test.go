@@ -127,7 +127,7 @@ func TestSameTopic(t *testing.T) {
 	}{
 		"identical":         {func(*controlv1.CreateTopicRequest) {}, ""},
 		"identical, or not": {func(r *controlv1.CreateTopicRequest) { r.IfNotExists = true }, ""},
-		"type":              {func(r *controlv1.CreateTopicRequest) { r.Topic.Type = controlv1.TopicType_TOPIC_TYPE_DELAY }, "type mixed, not delay"},
+		"type":              {func(r *controlv1.CreateTopicRequest) { r.Topic.Type = controlv1.TopicType_TOPIC_TYPE_DELAY }, "type mixed, not delay; a topic keeps its type"},
 		"queues":            {func(r *controlv1.CreateTopicRequest) { r.Queues = 4 }, "queues 3, not 4"},
 		"default queues":    {func(r *controlv1.CreateTopicRequest) { r.Queues = 0 }, "queues 3, not 8"},
 		"reply":             {func(r *controlv1.CreateTopicRequest) { r.Topic.Reply = 0 }, "reply"},

@@ -88,7 +88,8 @@ func SameTopic(have *controlv1.Topic, request *controlv1.CreateTopicRequest) err
 	}
 	switch {
 	case have.GetType() != want.GetType() && !(lenient && asked.GetType() == controlv1.TopicType_TOPIC_TYPE_UNSPECIFIED):
-		return differs("type", TypeName(have.GetType()), TypeName(want.GetType()))
+		return fault.Errorf("create topic", fault.Exists, "%s exists with type %s, not %s; a topic keeps its type: delete it first, or choose another name",
+			asked.GetName(), TypeName(have.GetType()), TypeName(want.GetType()))
 	case len(have.GetQueues()) != queues && !(lenient && request.GetQueues() == 0):
 		return differs("queues", len(have.GetQueues()), queues)
 	case have.GetReply() != want.GetReply() && !(lenient && asked.GetReply() == controlv1.ReplyPoint_REPLY_POINT_UNSPECIFIED):

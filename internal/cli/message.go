@@ -27,7 +27,7 @@ type Message struct {
 	Properties map[string]string `json:"properties,omitempty"`
 	Shard      *uint32           `json:"shard,omitempty"`
 	LSN        uint64            `json:"lsn,omitempty"`
-	Queue      int64             `json:"queue"`
+	Queue      *int64            `json:"queue,omitempty"` // absent when the server did not say
 	Offset     int64             `json:"offset"`
 	Born       string            `json:"born,omitempty"`
 	Stored     string            `json:"stored,omitempty"`
@@ -49,7 +49,7 @@ func MessageView(m *v2.Message) Message {
 	s := m.GetSystemProperties()
 	v := Message{
 		ID: s.GetMessageId(), Topic: m.GetTopic().GetName(), Type: word(s.GetMessageType().String(), "MESSAGE_TYPE_"),
-		Tag: s.GetTag(), Keys: s.GetKeys(), Properties: m.GetUserProperties(), Queue: int64(s.GetQueueId()),
+		Tag: s.GetTag(), Keys: s.GetKeys(), Properties: m.GetUserProperties(), Queue: new(int64(s.GetQueueId())),
 		Offset: s.GetQueueOffset(), Attempt: s.GetDeliveryAttempt(),
 	}
 	if s.GetBornTimestamp() != nil {
@@ -87,7 +87,7 @@ func StoredView(m *controlv1.StoredMessage) (Message, error) {
 	}
 	v := MessageView(&inner)
 	shard := m.GetShard()
-	v.Shard, v.LSN, v.Queue, v.Offset = &shard, m.GetLsn(), int64(m.GetQueue()), int64(m.GetOffset()) //nolint:gosec // offsets stay small
+	v.Shard, v.LSN, v.Queue, v.Offset = &shard, m.GetLsn(), new(int64(m.GetQueue())), int64(m.GetOffset()) //nolint:gosec // offsets stay small
 	v.Stored = moment(m.GetStoreMs())
 	return v, nil
 }
@@ -101,6 +101,7 @@ func SendOne(ctx context.Context, c *Conn, to *rocketmq.Client, m *v2.Message) (
 		return Message{}, c.Explain(err)
 	}
 	v := MessageView(m)
+	v.Queue = nil // the protocol's answer has only the offset
 	if len(entries) > 0 {
 		v.Offset = entries[0].GetOffset()
 	}
