@@ -39,6 +39,7 @@ type call struct {
 	ctx    context.Context //nolint:containedctx // a call is as long as its context
 	p      *Proxy
 	client *session.Client
+	fresh  bool // this call made the client known
 	at     time.Time
 }
 
@@ -93,9 +94,17 @@ func (p *Proxy) begin(ctx context.Context, method string) (call, *pb.Status) {
 	if c.client = p.clients.Find(id); c.client != nil {
 		c.client.Seen(c.at.UnixMilli())
 	} else {
+		c.fresh = true
 		c.client = p.clients.Touch(id, header(ctx, headerLanguage), c.at.UnixMilli())
 	}
 	return c, nil
+}
+
+// end forgets a client of which nothing is known but that its call was refused.
+func (c *call) end(code pb.Code) {
+	if c.fresh && code >= pb.Code_BAD_REQUEST && code != pb.Code_MESSAGE_NOT_FOUND {
+		c.p.clients.Forget(c.client)
+	}
 }
 
 // caught turns a panic into a status. It is called deferred, with what recover
@@ -127,7 +136,9 @@ func unary[Req any, Resp response](
 		if bad != nil {
 			return refuse(bad)
 		}
-		return serve(p, &c, req)
+		resp = serve(p, &c, req)
+		c.end(resp.GetStatus().GetCode())
+		return resp
 	}
 	return grpc.MethodDesc{
 		MethodName: name,
@@ -175,6 +186,7 @@ func stream[Req any](
 				return refuse(p, ss, bad)
 			}
 			code, err = serve(p, &c, req, ss)
+			c.end(code)
 			return err
 		},
 	}

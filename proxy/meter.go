@@ -100,6 +100,8 @@ func (m *meter) observed(p *Proxy) []observed {
 		{"mansio.proxy.store.no_leader", "{operation}", "Times that no leader of a shard could be reached.", false, count(&c.NoLeader)},
 		{"mansio.proxy.send.refused", "{request}", "Sends refused because too many were under way.", false, count(&c.Overloads)},
 		{"mansio.proxy.clients", "{client}", "Clients that gave a sign of life lately.", true, level(func() int64 { return int64(p.clients.Len()) })},
+		{"mansio.proxy.clients.refused", "{client}", "Clients that were not remembered because too many are.", false, p.clients.Refused},
+		{"mansio.proxy.clients.bytes", "By", "Memory of what clients consume, about.", true, level(p.clients.Bytes)},
 		{"mansio.proxy.receives.waiting", "{request}", "Receives that wait for messages.", true, level(func() int64 { return int64(p.lot.Waiting()) })},
 		{"mansio.proxy.sends.inflight", "{request}", "Sends under way.", true, level(func() int64 { n, _ := p.router.InFlight(); return n })},
 		{"mansio.proxy.sends.inflight.bytes", "By", "Bytes of sends under way.", true, level(func() int64 { _, b := p.router.InFlight(); return b })},

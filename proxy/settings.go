@@ -85,11 +85,14 @@ func (p *Proxy) subscribe(c *call, s *pb.Settings) *pb.Status {
 	if bad := badGroup(name); bad != nil {
 		return bad
 	}
-	subscriptions := make([]session.Subscription, 0, len(sub.GetSubscriptions()))
+	subscriptions := make([]session.Subscription, 0, min(len(sub.GetSubscriptions()), session.SubscriptionsMax+1))
 	unknown := false
 	for _, entry := range sub.GetSubscriptions() {
 		if bad := badTopic(entry.GetTopic().GetName()); bad != nil {
 			return bad
+		}
+		if len(subscriptions) > session.SubscriptionsMax {
+			continue // more than fits: it will be known that there are more
 		}
 		f, err := filter.Parse(entry.GetExpression())
 		if err != nil {

@@ -159,6 +159,31 @@ func TestUnknownFilter(t *testing.T) {
 	})
 }
 
+// TestRefusedClients says that who only makes calls that are refused is not
+// remembered, and who was served is.
+func TestRefusedClients(t *testing.T) {
+	bubble(t, func(f *fixture) {
+		withTopics(f)
+		for i := range 20 {
+			f.with(fmt.Sprint("stranger", i), func(c *client) {
+				c.send(newMessage("nobody", "m"))
+				c.receive(receive("g", "nobody"))
+				if stream, err := c.Telemetry(c.ctx); err != nil || stream.Send(producerSettings("a.b")) != nil {
+					f.t.Fatal(err)
+				} else if _, err := stream.Recv(); err != nil {
+					f.t.Fatal(err)
+				}
+			})
+		}
+		f.with("producer", func(c *client) { c.mustSend("orders", "m") })
+		f.with("consumer", func(c *client) { c.receive(receive("g", "orders")) })
+		synctest.Wait()
+		if n := f.proxy.clients.Len(); n != 2 {
+			f.t.Errorf("%d clients remembered, want 2", n)
+		}
+	})
+}
+
 // TestForgetting says that clients that fall silent leave nothing behind.
 func TestForgetting(t *testing.T) {
 	bubble(t, func(f *fixture) {

@@ -51,7 +51,12 @@ func serveTelemetry(srv any, ss grpc.ServerStream) (err error) {
 	}
 	defer p.open.leave()
 	stream := c.client.Open()
-	defer func() { stream.Close(c.nowMS()) }()
+	defer func() {
+		stream.Close(c.nowMS())
+		if err != nil {
+			c.end(pb.Code_BAD_REQUEST) // a stream that breaks says no more of a client than a refusal
+		}
+	}()
 	return p.converse(&c, ss, stream)
 }
 

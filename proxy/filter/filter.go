@@ -56,6 +56,15 @@ func Parse(e *pb.FilterExpression) (storeapi.Filter, error) {
 	case len(tags) > TagsMax:
 		return storeapi.Filter{}, fault.Errorf(op, fault.Invalid, "the expression names %d tags, at most %d are allowed", len(tags), TagsMax)
 	}
+	kept := 0
+	for _, tag := range tags {
+		kept += len(tag)
+	}
+	if len(text) > 2*kept+len(separator)*len(tags) { // tags must not keep what stands around them in memory
+		for i := range tags {
+			tags[i] = strings.Clone(tags[i])
+		}
+	}
 	return storeapi.Filter{Kind: storeapi.FilterTags, Tags: slices.Clip(tags)}, nil
 }
 

@@ -7,32 +7,15 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/mansiomq/mansio/internal/storeapi"
 	pb "github.com/mansiomq/mansio/proto/apache/rocketmq/v2"
 )
 
 const (
 	// groupsMax bounds the groups of one client: official ones have one.
-	groupsMax = 16
-	// subscriptionsMax and filterBytesMax bound what one client consumes in one
-	// group: they are sent with every sign of life.
-	subscriptionsMax = 1024
-	filterBytesMax   = 64 << 10
+	groupsMax = 8
+	// bytesMax bounds what all clients together consume, in bytes of memory.
+	bytesMax = 64 << 20
 )
-
-// Subscription is one topic that a client consumes.
-type Subscription struct {
-	Topic  string
-	Filter storeapi.Filter
-}
-
-// Membership is what a client consumes in one group.
-type Membership struct {
-	Group         string
-	Subscriptions []Subscription // by topic
-	// Unknown: there is more than these, or nothing is known yet.
-	Unknown bool
-}
 
 // Client is one SDK instance. Its methods may be called from any goroutine.
 type Client struct {
@@ -47,6 +30,8 @@ type Client struct {
 		kind        pb.ClientType
 		memberships []Membership
 		streams     []*Stream
+		total       *atomic.Int64 // bytes of all clients; nil: the registry does not hold this one
+		bytes       int64         // of memberships, counted in total
 	}
 }
 
@@ -88,34 +73,16 @@ func (c *Client) Kind() pb.ClientType {
 func (c *Client) Joined(group string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.membership(group) != nil || len(c.mu.memberships) >= groupsMax {
-		return false
-	}
-	c.mu.memberships = append(c.mu.memberships, Membership{Group: group, Unknown: true})
-	return true
+	return c.membership(group) == nil && c.put(Membership{Group: group, Unknown: true})
 }
 
 // Consumes notes what the client consumes in a group, from its settings: it
 // replaces what was known. It reports whether that is news.
 func (c *Client) Consumes(group string, subscriptions []Subscription) bool {
+	m := newMembership(group, subscriptions)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	m := Membership{Group: group, Unknown: len(subscriptions) == 0}
-	for _, s := range subscriptions {
-		m.set(s)
-	}
-	old := c.membership(group)
-	switch {
-	case old == nil && len(c.mu.memberships) >= groupsMax:
-		return false
-	case old == nil:
-		c.mu.memberships = append(c.mu.memberships, m)
-	case old.equal(&m):
-		return false
-	default:
-		*old = m
-	}
-	return true
+	return c.put(m)
 }
 
 // Receives notes that the client received with that filter. It reports whether
@@ -124,17 +91,72 @@ func (c *Client) Receives(group string, s Subscription) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m := c.membership(group)
-	if m == nil {
-		if len(c.mu.memberships) >= groupsMax {
+	switch {
+	case m == nil:
+		return c.put(Membership{Group: group}.with(s))
+	case m.has(s):
+		return false
+	}
+	return c.put(m.with(s))
+}
+
+// put sets what the client consumes in a group and reports whether that is news.
+// At the bound of all clients each keeps one group, and what it consumes there
+// counts as unknown. It is called with the lock held.
+func (c *Client) put(m Membership) bool {
+	old := c.membership(m.Group)
+	var was Membership
+	var size int64
+	if old != nil {
+		was, size = *old, old.size()
+	} else if len(c.mu.memberships) >= groupsMax {
+		return false
+	}
+	if !c.grow(m.size() - size) {
+		if old == nil && len(c.mu.memberships) > 0 {
 			return false
 		}
-		c.mu.memberships = append(c.mu.memberships, Membership{Group: group})
-		m = &c.mu.memberships[len(c.mu.memberships)-1]
+		m.Subscriptions, m.Unknown = nil, true
+		c.add(m.size() - size)
 	}
-	if len(m.Subscriptions) == 0 {
-		m.Unknown = false // now it is known
+	if old == nil {
+		c.mu.memberships = append(c.mu.memberships, m)
+		return true
 	}
-	return m.set(s)
+	*old = m
+	return !was.equal(&m)
+}
+
+// grow counts n more bytes, if there is room.
+func (c *Client) grow(n int64) bool {
+	if c.mu.total != nil && n > 0 && c.mu.total.Load()+n > bytesMax {
+		return false
+	}
+	c.add(n)
+	return true
+}
+
+func (c *Client) add(n int64) {
+	if c.mu.total != nil {
+		c.mu.total.Add(n)
+		c.mu.bytes += n
+	}
+}
+
+// forgotten takes the client out of what all clients count.
+func (c *Client) forgotten() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.add(-c.mu.bytes)
+	c.mu.total = nil
+}
+
+// idle reports that nothing is lost when the client is forgotten: it consumes
+// nothing, and nothing of it is open.
+func (c *Client) idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.mu.memberships) == 0 && c.held.Load() == 0
 }
 
 func (c *Client) membership(group string) *Membership {
@@ -153,55 +175,3 @@ func (c *Client) Memberships() []Membership {
 	defer c.mu.Unlock()
 	return slices.Clone(c.mu.memberships)
 }
-
-// set adds or replaces one topic's filter, in a list of its own: copies that were
-// handed out stay as they are. It reports whether anything changed.
-func (m *Membership) set(s Subscription) bool {
-	i, found := slices.BinarySearchFunc(m.Subscriptions, s.Topic, func(s Subscription, topic string) int {
-		switch {
-		case s.Topic < topic:
-			return -1
-		case s.Topic > topic:
-			return 1
-		}
-		return 0
-	})
-	if found && sameFilter(m.Subscriptions[i].Filter, s.Filter) {
-		return false
-	}
-	if !found && len(m.Subscriptions) >= subscriptionsMax || m.filterBytes()+filterBytes(s.Filter) > filterBytesMax {
-		changed := !m.Unknown
-		m.Unknown = true
-		return changed
-	}
-	next := slices.Clone(m.Subscriptions)
-	if found {
-		next[i] = s
-	} else {
-		next = slices.Insert(next, i, s)
-	}
-	m.Subscriptions = next
-	return true
-}
-
-func (m *Membership) equal(other *Membership) bool {
-	return m.Unknown == other.Unknown && slices.EqualFunc(m.Subscriptions, other.Subscriptions, func(a, b Subscription) bool {
-		return a.Topic == b.Topic && sameFilter(a.Filter, b.Filter)
-	})
-}
-
-func (m *Membership) filterBytes() (n int) {
-	for _, s := range m.Subscriptions {
-		n += filterBytes(s.Filter)
-	}
-	return n
-}
-
-func filterBytes(f storeapi.Filter) (n int) {
-	for _, tag := range f.Tags {
-		n += len(tag)
-	}
-	return n
-}
-
-func sameFilter(a, b storeapi.Filter) bool { return a.Kind == b.Kind && slices.Equal(a.Tags, b.Tags) }

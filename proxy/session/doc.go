@@ -15,10 +15,14 @@
 //
 //   - A client is forgotten ExpiryTime after its last sign of life. One sweep
 //     looks at all; there is no goroutine or timer per client.
-//   - At most Max clients are remembered. Later ones are served, but their signs
-//     of life are not passed on.
+//   - At most Max clients are remembered. A later one takes the place of one that
+//     consumes nothing; if none is found, or the later one does nothing but calls
+//     that are refused, it is served, but its signs of life are not passed on.
 //   - A client that consumes more than fits keeps what it has; its further
-//     filters count as unknown, so that nothing is withheld from it.
+//     filters count as unknown, so that nothing is withheld from it. So it is when
+//     all clients together consume more than fits into the memory for that.
 //   - A stream whose client does not read gets no further commands once
 //     commandsMax are waiting for it.
+//
+// Locks: of a part of the registry, then of a client.
 package session

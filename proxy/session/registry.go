@@ -21,14 +21,18 @@ const (
 	Parts = 64
 	// languageBytesMax bounds what is remembered of a client's language.
 	languageBytesMax = 32
+	// sampleMax is among how many clients one is sought that can make room.
+	sampleMax = 64
 )
 
 // Registry holds the clients. All methods may be called from any goroutine.
 type Registry struct {
-	max   int64
-	count atomic.Int64
-	parts [Parts]part
-	seed  maphash.Seed
+	max     int64
+	count   atomic.Int64
+	bytes   atomic.Int64 // of what clients consume
+	refused atomic.Uint64
+	parts   [Parts]part
+	seed    maphash.Seed
 }
 
 type part struct {
@@ -59,7 +63,8 @@ func (r *Registry) Find(id string) *Client {
 }
 
 // Touch notes a sign of life of the client, which is remembered from now on. At
-// the bound the result is a client that nobody else finds.
+// the bound it takes the place of another one that consumes nothing; if none is
+// found the result is a client that nobody else finds.
 func (r *Registry) Touch(id, language string, nowMS int64) *Client {
 	c := r.Find(id)
 	if c == nil {
@@ -82,10 +87,51 @@ func (r *Registry) add(id, language string) *Client {
 	}
 	if r.count.Add(1) > r.max {
 		r.count.Add(-1)
-		return c
+		if !p.evict() {
+			r.refused.Add(1)
+			return c
+		}
 	}
+	c.mu.total = &r.bytes
 	p.clients[c.ID] = c
 	return c
+}
+
+// evict forgets the client that was silent for longest among some that consume
+// nothing; false: there is none. It is called with the lock held.
+func (p *part) evict() bool {
+	var oldest *Client
+	seen := 0
+	for _, c := range p.clients { // begins anywhere
+		if seen++; seen > sampleMax {
+			break
+		}
+		if (oldest == nil || c.seenMS.Load() < oldest.seenMS.Load()) && c.idle() {
+			oldest = c
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	delete(p.clients, oldest.ID)
+	oldest.forgotten()
+	return true
+}
+
+// Forget forgets a client that consumes nothing and of which nothing is open.
+func (r *Registry) Forget(c *Client) {
+	p := r.part(c.ID)
+	p.Lock()
+	defer p.Unlock()
+	if p.clients[c.ID] == c && c.idle() {
+		r.forget(p, c)
+	}
+}
+
+func (r *Registry) forget(p *part, c *Client) {
+	delete(p.clients, c.ID)
+	r.count.Add(-1)
+	c.forgotten()
 }
 
 // Remove forgets a client and returns it, or nil.
@@ -95,8 +141,7 @@ func (r *Registry) Remove(id string) *Client {
 	defer p.Unlock()
 	c := p.clients[id]
 	if c != nil {
-		delete(p.clients, id)
-		r.count.Add(-1)
+		r.forget(p, c)
 	}
 	return c
 }
@@ -104,21 +149,26 @@ func (r *Registry) Remove(id string) *Client {
 // Len is how many clients are remembered.
 func (r *Registry) Len() int { return int(r.count.Load()) }
 
+// Refused is how many clients were not remembered at the bound.
+func (r *Registry) Refused() uint64 { return r.refused.Load() }
+
+// Bytes is about the memory of what all clients consume.
+func (r *Registry) Bytes() int64 { return r.bytes.Load() }
+
 // Sweep forgets the clients whose last sign of life is too old.
 func (r *Registry) Sweep(nowMS int64) (forgotten int) {
 	oldest := nowMS - ExpiryTime.Milliseconds()
 	for i := range r.parts {
 		p := &r.parts[i]
 		p.Lock()
-		for id, c := range p.clients {
+		for _, c := range p.clients {
 			if !c.AliveSince(oldest) {
-				delete(p.clients, id)
+				r.forget(p, c)
 				forgotten++
 			}
 		}
 		p.Unlock()
 	}
-	r.count.Add(int64(-forgotten))
 	return forgotten
 }
 

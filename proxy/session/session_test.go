@@ -42,12 +42,14 @@ func TestExpiry(t *testing.T) {
 func TestBounds(t *testing.T) {
 	r := New(2)
 	for i := range 5 {
-		if c := r.Touch(strconv.Itoa(i), strings.Repeat("x", 100), 1); len(c.Language) != languageBytesMax {
+		c := r.Touch(strconv.Itoa(i), strings.Repeat("x", 100), 1)
+		if len(c.Language) != languageBytesMax {
 			t.Errorf("language of %d bytes", len(c.Language))
 		}
+		c.Joined("g")
 	}
-	if r.Len() != 2 || r.Find("4") != nil {
-		t.Errorf("%d clients remembered, want 2", r.Len())
+	if r.Len() != 2 || r.Find("4") != nil || r.Refused() != 3 {
+		t.Errorf("%d clients remembered, %d refused, want 2 and 3", r.Len(), r.Refused())
 	}
 	r.Remove("0")
 	if r.Len() != 1 {
@@ -55,6 +57,92 @@ func TestBounds(t *testing.T) {
 	}
 	if r.Remove("unknown") != nil {
 		t.Error("a client that nobody knows was removed")
+	}
+}
+
+// TestRoom says that who consumes takes the place of who does not.
+func TestRoom(t *testing.T) {
+	const limit = 32 * Parts
+	r := New(limit)
+	for i := range limit {
+		c := r.Touch(fmt.Sprint("stranger", i), "GO", 1)
+		switch i % 50 {
+		case 0:
+			c.Joined("g")
+		case 1:
+			c.Hold()
+		}
+	}
+	for i := range limit / 2 {
+		r.Touch(fmt.Sprint("consumer", i), "GO", 2).Joined("g")
+	}
+	consumers := 0
+	for i := range limit {
+		if r.Find(fmt.Sprint("consumer", i)) != nil {
+			consumers++
+		}
+		if c := r.Find(fmt.Sprint("stranger", i)); i%50 < 2 && c == nil {
+			t.Errorf("client %d was forgotten although it consumes", i)
+		}
+	}
+	if r.Len() != limit || uint64(consumers)+r.Refused() != limit/2 || r.Refused() > limit/20 {
+		t.Errorf("%d clients, %d of %d consumers, %d refused", r.Len(), consumers, limit/2, r.Refused())
+	}
+	c := r.Touch("idle", "GO", 3)
+	r.Forget(c)
+	r.Forget(r.Touch("consumer1", "GO", 3))
+	if r.Find("idle") != nil || r.Find("consumer1") == nil {
+		t.Error("an idle client is remembered, or one that consumes is not")
+	}
+}
+
+// TestBytes says that what all clients together consume has a bound, and that
+// nothing of it stays behind.
+func TestBytes(t *testing.T) {
+	const clients = 500
+	r := New(0)
+	full := make([]Subscription, SubscriptionsMax)
+	for i := range full {
+		full[i] = Subscription{Topic: strings.Repeat("t", 120) + strconv.Itoa(i)}
+	}
+	for i := range clients {
+		c := r.Touch(strconv.Itoa(i), "GO", 1)
+		if !c.Consumes("g", full) {
+			t.Fatal("consuming is no news")
+		}
+		if m := c.Memberships()[0]; len(m.Subscriptions) < SubscriptionsMax && !m.Unknown {
+			t.Fatalf("%d subscriptions and no more", len(m.Subscriptions))
+		}
+	}
+	first, last := r.Find("0"), r.Find(strconv.Itoa(clients-1))
+	if n := r.Bytes(); n > bytesMax+clients*256 || n < bytesMax/2 || len(last.Memberships()[0].Subscriptions) > 0 {
+		t.Errorf("%d bytes", n)
+	}
+	if last.Consumes("g", full) {
+		t.Error("what does not fit is news each time")
+	}
+	first.Consumes("g", full[:1])
+	r.Remove("1")
+	if last.Consumes("g", full); len(last.Memberships()[0].Subscriptions) == 0 {
+		t.Error("what became free is not used")
+	}
+	r.Remove("0")
+	first.Consumes("g", full)
+	if r.Sweep(1<<40) != clients-2 || r.Bytes() != 0 {
+		t.Errorf("%d bytes left behind", r.Bytes())
+	}
+}
+
+// TestManyEntries says that of very many entries only the first are looked at.
+func TestManyEntries(t *testing.T) {
+	var many []Subscription
+	for i := range 200_000 {
+		many = append(many, Subscription{Topic: fmt.Sprint("t", i%1000), Filter: tags(strconv.Itoa(i / 1000))})
+	}
+	c := New(0).Touch("c", "GO", 1)
+	c.Consumes("g", many)
+	if m := c.Memberships()[0]; !m.Unknown || len(m.Subscriptions) != 1000 || m.Subscriptions[0].Filter.Tags[0] != "1" {
+		t.Errorf("%d subscriptions, unknown %v, first filter %v", len(m.Subscriptions), m.Unknown, m.Subscriptions[0].Filter)
 	}
 }
 
@@ -142,10 +230,10 @@ func TestMembershipBounds(t *testing.T) {
 		t.Errorf("%d groups, want %d", n, groupsMax)
 	}
 	c = New(0).Touch("c", "GO", 1)
-	for i := range subscriptionsMax + 5 {
+	for i := range SubscriptionsMax + 5 {
 		c.Receives("g", Subscription{Topic: fmt.Sprint("t", i)})
 	}
-	if m := c.Memberships()[0]; len(m.Subscriptions) != subscriptionsMax || !m.Unknown {
+	if m := c.Memberships()[0]; len(m.Subscriptions) != SubscriptionsMax || !m.Unknown {
 		t.Errorf("%d subscriptions, unknown %v", len(m.Subscriptions), m.Unknown)
 	}
 	c = New(0).Touch("c", "GO", 1)
