@@ -75,7 +75,7 @@ func (s *sessions) liveIDs() []uint64 {
 
 // measure counts nodes by state until the result is called.
 func (r *reign) measure() (stop func(), err error) {
-	gauge, err := r.config.Meter.Int64ObservableGauge("mansio.controller.nodes",
+	gauge, err := r.config.Meter.Int64ObservableGauge("mansio.controller.nodes", metric.WithUnit("{node}"),
 		metric.WithDescription("Store nodes: alive ones report to the controller, away ones do not"))
 	if err != nil {
 		return nil, fault.E("controller", fault.Internal, err)

@@ -67,6 +67,9 @@ func (w *world) expectNodes(reader sdkmetric.Reader, live []uint64, since time.T
 	}
 	got := map[string]int64{}
 	for _, m := range all.ScopeMetrics[0].Metrics {
+		if m.Unit == "" {
+			w.t.Errorf("%s has no unit", m.Name)
+		}
 		if m.Name != "mansio.controller.nodes" {
 			continue
 		}

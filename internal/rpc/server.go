@@ -79,7 +79,7 @@ func NewServer(options ServerOptions) *Server {
 		options.Meter = noop.Meter{}
 	}
 	s := &Server{options: options}
-	s.panics, _ = options.Meter.Int64Counter("mansio.rpc.panics",
+	s.panics, _ = options.Meter.Int64Counter("mansio.rpc.panics", metric.WithUnit("{panic}"),
 		metric.WithDescription("Calls that ended in a panic of their handler"))
 	settings := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(messageBytesMax),

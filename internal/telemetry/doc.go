@@ -21,7 +21,8 @@
 //
 // # Names
 //
-// Instruments are called mansio.<package>.<what> and have a unit; /metrics shows
+// Instruments are called mansio.<package>.<what>, or as the conventions of
+// OpenTelemetry call them where there are some, and have a unit; /metrics shows
 // them as mansio_<package>_<what>_<unit>, counters with _total. This translation
 // is fixed here, so that dashboards survive upgrades of libraries.
 //
