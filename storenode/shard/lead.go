@@ -49,7 +49,20 @@ func (s *Shard) lead(term ident.Term) {
 	s.selector.Reset()
 	s.subscriptions = delivery.NewSubscriptions(s.reading.Mono)
 	s.renewedMS = s.reading.Mono
+	s.forgetMissing()
 	s.logger.Info("leads", "term", term, "replica_role", s.machine.Role().String())
+}
+
+// forgetMissing logs the end of what the log names and the metadata does not.
+func (s *Shard) forgetMissing() {
+	if s.existing == nil || !s.leads() {
+		return
+	}
+	for key, told := range s.told {
+		if !told.deleted && told.revision <= s.existingAt && !s.existing(key.kind, key.id) {
+			s.putConfig(key.kind, storeapi.Config{ID: key.id, Revision: max(s.existingAt, told.revision+1)}, true)
+		}
+	}
 }
 
 // stepDown ends leadership: whoever waits is told that another one may lead.

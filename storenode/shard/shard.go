@@ -127,7 +127,9 @@ type Shard struct {
 	commitEnd     ident.LSN
 	restoreEpoch  uint64
 	told          map[configKey]toldConfig
-	starts        map[delivery.Key]delivery.Start // logged and not applied yet
+	existing      func(record.ConfigKind, uint64) bool // what the metadata said when it was
+	existingAt    int64                                // of that revision; nil: nothing yet
+	starts        map[delivery.Key]delivery.Start      // logged and not applied yet
 	filling       *batch
 	syncing       *batch
 	spareBatch    *batch
@@ -397,16 +399,11 @@ func (s *Shard) Forget(kind record.ConfigKind, id uint64, revision int64) {
 }
 
 // ForgetMissing logs the deletion of every topic and group that this log names
-// and that no longer exists: it was deleted while nobody led here.
+// and that no longer exists: it was deleted while nobody led here. A replica that
+// does not lead yet remembers the newest such word until it does.
 func (s *Shard) ForgetMissing(exists func(record.ConfigKind, uint64) bool, revision int64) {
 	s.ask(func() {
-		if !s.leads() {
-			return
-		}
-		for key, told := range s.told {
-			if !told.deleted && told.revision <= revision && !exists(key.kind, key.id) {
-				s.putConfig(key.kind, storeapi.Config{ID: key.id, Revision: max(revision, told.revision+1)}, true)
-			}
-		}
+		s.existing, s.existingAt = exists, revision
+		s.forgetMissing()
 	})
 }
