@@ -73,9 +73,7 @@ func (v *views) apply(e *record.Entry, out *outcome) (err error) {
 	case record.TypeMessage:
 		v.applyMessage(e, out)
 	case record.TypePopGrant:
-		if out.popped, err = record.DecodePopGrant(e.Body); err == nil {
-			v.deliveries.ApplyGrant(&e.Header, &out.popped, &out.grant)
-		}
+		err = v.applyGrant(e, out)
 	case record.TypeSettle:
 		if out.settle, err = record.DecodeSettle(e.Body); err == nil {
 			out.results = v.deliveries.ApplySettle(&e.Header, out.settle.Items, out.results[:0])
@@ -176,6 +174,21 @@ func (v *views) place(e *record.Entry, m message.Payload, out *outcome) {
 	v.keys.Add(e.LSN, m)
 }
 
+// applyGrant delivers; a grant for a topic that was deleted meanwhile brings
+// nothing of it back.
+func (v *views) applyGrant(e *record.Entry, out *outcome) (err error) {
+	if out.popped, err = record.DecodePopGrant(e.Body); err != nil {
+		return err
+	}
+	if v.topics[out.popped.Topic] == nil {
+		out.grant = delivery.GrantOutcome{Granted: out.grant.Granted[:0], Stale: true}
+		return nil
+	}
+	v.deliveries.ApplyGrant(&e.Header, &out.popped, &out.grant)
+	return nil
+}
+
+// applyDeadLetter moves a message to the dead letters, unless their topic is gone.
 func (v *views) applyDeadLetter(e *record.Entry, out *outcome) (err error) {
 	if out.dead, err = record.DecodeDeadLetter(e.Body); err != nil {
 		return err
@@ -183,6 +196,10 @@ func (v *views) applyDeadLetter(e *record.Entry, out *outcome) (err error) {
 	m, err := message.Parse(out.dead.Payload)
 	if err != nil {
 		return err
+	}
+	if v.topics[m.Topic()] == nil {
+		out.code = storeapi.TopicNotFound
+		return nil
 	}
 	if !v.deliveries.ApplyDeadLetter(&e.Header, &out.dead) {
 		out.code = storeapi.InvalidHandle

@@ -176,10 +176,16 @@ func (s *Shard) storable(m message.Payload) bool {
 	return int64(len(m)+len(id)) <= most
 }
 
-// appliedDeadLetter answers who forwarded the message.
+// appliedDeadLetter answers who forwarded the message. Without a topic to take it,
+// a message whose attempts are exhausted is tried again.
 func (s *Shard) appliedDeadLetter(out *outcome, w waiter) {
 	s.settled(w, out.code)
-	if out.code == storeapi.OK {
+	switch d := &out.dead; {
+	case out.code == storeapi.OK:
 		s.o.Counts.DeadLettered.Add(1)
+	case out.code == storeapi.TopicNotFound && d.Reason == record.ReasonAttempts && s.selector != nil:
+		s.selector.Retry(delivery.Exhaustion{
+			Key: delivery.Key{Group: d.Group, Topic: d.Topic}, Generation: d.Generation, Queue: d.Queue, Offset: d.Offset, Grant: d.Grant,
+		}, s.tail.timeMS+buryAgainMS)
 	}
 }
