@@ -159,11 +159,7 @@ func filterOf(f *storeapi.Filter) delivery.Filter {
 	if f.Kind == storeapi.FilterAll {
 		return delivery.Filter{}
 	}
-	hashes := make([]uint32, len(f.Tags))
-	for i, tag := range f.Tags {
-		hashes[i] = ident.Hash32(tag)
-	}
-	return delivery.TagFilter(hashes...)
+	return delivery.TagFilter(f.Tags)
 }
 
 // appliedGrant sends the bodies of what a PopGrant leased to its receive.
@@ -204,11 +200,13 @@ type deliver struct {
 	term   ident.Term
 	result storeapi.TakeResult
 	places []queue.Posting // LSN 0: in a sealed segment
+
+	back    []storeapi.SettleItem // what it gives back
+	differs []storeapi.Taken      // of those: only the hash of the tag is wanted
 }
 
 func (d *deliver) run() {
 	kept := d.result.Messages[:0]
-	var back []storeapi.SettleItem
 	size := 0
 	for i := range d.result.Messages {
 		m := d.result.Messages[i]
@@ -217,19 +215,21 @@ func (d *deliver) run() {
 		case err != nil:
 			d.s.unreadable(err)
 			continue // retention took it meanwhile, or the replica has failed
-		case !wants(&d.take.Filter, stored.payload),
-			len(kept) > 0 && d.take.BytesMax > 0 && size+len(stored.payload) > d.take.BytesMax:
-			back = append(back, d.release(&m))
+		case !wants(&d.take.Filter, stored.payload):
+			d.differs = append(d.differs, m)
+			d.release(&m)
+			continue
+		case len(kept) > 0 && d.take.BytesMax > 0 && size+len(stored.payload) > d.take.BytesMax:
+			d.release(&m)
 			continue
 		}
 		m.Payload, m.StoreMS = stored.payload, stored.timeMS
 		size += len(m.Payload)
 		kept = append(kept, m)
 	}
-	if len(back) > 0 {
-		d.s.Submit([]*storeapi.Op{{
-			Shard: d.s.o.ID, Request: &storeapi.Settle{Items: back}, Done: func(storeapi.Reply) {},
-		}})
+	if len(d.back) > 0 {
+		key, filter := delivery.Key{Group: d.take.Group, Topic: d.take.Topic}, filterOf(&d.take.Filter)
+		d.s.later(func() { d.giveBack(key, filter) })
 	}
 	d.result.Messages = kept
 	code := storeapi.OK
@@ -241,19 +241,33 @@ func (d *deliver) run() {
 
 // release gives one message of the grant back: it did not fit, or its tag only
 // has the hash of a wanted one.
-func (d *deliver) release(m *storeapi.Taken) storeapi.SettleItem {
-	return storeapi.SettleItem{
+func (d *deliver) release(m *storeapi.Taken) {
+	d.back = append(d.back, storeapi.SettleItem{
 		Delivery: storeapi.Delivery{
 			Group: d.take.Group, Topic: d.take.Topic, Generation: d.result.Generation, Queue: m.Queue, Offset: m.Offset,
 			Term: d.result.Term, Grant: d.result.Grant,
 		},
 		Verdict: storeapi.Release, NoCount: true,
+	})
+}
+
+// giveBack logs the releases, on the owner goroutine. Whoever is called for them
+// later is not called for a tag of which only the hash is wanted. The operation may
+// have been answered by then.
+func (d *deliver) giveBack(key delivery.Key, filter delivery.Filter) {
+	s := d.s
+	if !s.leads() || s.ending() {
+		return
 	}
+	for i := range d.differs {
+		s.selector.Differs(key, filter, d.differs[i].Queue, d.differs[i].Offset)
+	}
+	s.sequenceSettle(&storeapi.Op{Done: func(storeapi.Reply) {}}, &storeapi.Settle{Items: d.back})
 }
 
 // wants compares the tag's text: hashes only find.
 func wants(f *storeapi.Filter, p message.Payload) bool {
-	if f.Kind == storeapi.FilterAll {
+	if f.Kind == storeapi.FilterAll || len(f.Tags) == 0 {
 		return true
 	}
 	tag, ok := message.Text(p.Sys(), message.FieldTag)

@@ -33,7 +33,7 @@ func encoded(t testing.TB, d *Deliveries) []byte {
 func sample(t *testing.T) *Deliveries {
 	st := newStage(t, 3, 200)
 	st.tag = func(_ ident.Queue, o ident.Offset) uint32 { return uint32(o % 2) }
-	h, got := st.receive(150, TagFilter(1))
+	h, got := st.receive(150, hashFilter(1))
 	st.ack(h, got[10:100]...)
 	st.release(h, got[0], 77, true)
 	st.release(h, got[1], 0, false)

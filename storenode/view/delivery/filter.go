@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/mansiomq/mansio/internal/ident"
 )
 
 // Filter says which messages a subscription wants, by the hashes of their tags.
@@ -16,20 +18,24 @@ type Filter struct {
 	tags []uint32 // sorted, without repetition
 }
 
-// TagFilter wants the messages whose tag has one of the hashes; none means all
-// messages.
-func TagFilter(tagHashes ...uint32) Filter {
-	if len(tagHashes) == 0 {
+// TagFilter wants the messages with one of the tags; none means all messages.
+// Filters of different tags differ, also if the hashes are the same.
+func TagFilter(tags []string) Filter {
+	if len(tags) == 0 {
 		return Filter{}
 	}
-	tags := slices.Clone(tagHashes)
-	slices.Sort(tags)
-	tags = slices.Compact(tags)
-	text := make([]byte, 0, 4*len(tags))
-	for _, t := range tags {
-		text = binary.LittleEndian.AppendUint32(text, t)
+	tags = slices.Compact(slices.Sorted(slices.Values(tags)))
+	hashes, text := make([]uint32, len(tags)), []byte(nil)
+	for i, tag := range tags {
+		hashes[i] = ident.Hash32(tag)
+		text = append(binary.AppendUvarint(text, uint64(len(tag))), tag...)
 	}
-	return Filter{key: max(xxhash.Sum64(text), 1), tags: tags}
+	return newFilter(hashes, text)
+}
+
+func newFilter(hashes []uint32, text []byte) Filter {
+	slices.Sort(hashes)
+	return Filter{key: max(xxhash.Sum64(text), 1), tags: slices.Compact(hashes)}
 }
 
 // Key names the filter: 0 for the one that wants all.

@@ -85,7 +85,7 @@ func newMachine() *machine {
 	mc := &machine{
 		d: New(), follower: New(), m: newModel(), term: 1, nowMS: 1_700_000_000_000, lsn: 8,
 		queues: map[topicQueue]*messages{}, parked: map[parkedAt]Filter{}, acked: map[string]bool{},
-		filters: []Filter{{}, TagFilter(1), TagFilter(2), TagFilter(1, 2)},
+		filters: []Filter{{}, hashFilter(1), hashFilter(2), hashFilter(1, 2)},
 		counts:  map[string]int{},
 		gone:    map[ident.Topic]bool{},
 	}

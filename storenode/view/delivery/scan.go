@@ -106,15 +106,25 @@ func (b *batch) judge(i int, o uint64) (record.RunKind, uint32, bool) {
 		return record.RunLease, 0, true
 	}
 	p, ok := b.posting(i, o)
+	wanted := ok && b.req.Filter.Wants(p.TagHash)
 	switch {
 	case !ok:
 		return 0, 0, false
-	case b.req.Filter.Wants(p.TagHash):
+	case wanted && !b.differs(i, o):
 		return record.RunLease, p.Bytes, true
-	case b.req.Audience.MaySkip && !b.req.Audience.Wants(p.TagHash):
+	case !wanted && b.req.Audience.MaySkip && !b.req.Audience.Wants(p.TagHash):
 		return record.RunSkip, p.Bytes, true
 	}
 	return record.RunPass, p.Bytes, true
+}
+
+// differs reports whether the filter is known to want only the hash of the tag.
+func (b *batch) differs(i int, o uint64) bool {
+	if len(b.sight.differing) == 0 {
+		return false
+	}
+	_, ok := b.sight.differing[differKey{b.req.Filter.key, b.walks[i].state.ID, o}]
+	return ok
 }
 
 func (b *batch) posting(i int, o uint64) (Posting, bool) {

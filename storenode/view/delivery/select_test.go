@@ -220,7 +220,7 @@ func TestSelectiveFilter(t *testing.T) {
 	}
 	got := 0
 	for got < 100 {
-		h, granted := st.receive(16, TagFilter(5))
+		h, granted := st.receive(16, hashFilter(5))
 		if len(granted) == 0 {
 			t.Fatalf("after %d nothing more", got)
 		}
@@ -230,7 +230,7 @@ func TestSelectiveFilter(t *testing.T) {
 	if reads > 120_000 {
 		t.Fatalf("%d postings read for 100,000 messages", reads)
 	}
-	if sel := st.choose(16, TagFilter(5)); !sel.Empty() || sel.More {
+	if sel := st.choose(16, hashFilter(5)); !sel.Empty() || sel.More {
 		t.Fatalf("at the end: %+v", sel)
 	}
 }
@@ -238,11 +238,11 @@ func TestSelectiveFilter(t *testing.T) {
 func TestScanEndsAtItsLimitAndSaysSo(t *testing.T) {
 	st := newStage(t, 1, 3*scanOffsetsMax+1)
 	for range 3 {
-		if sel := st.choose(1, TagFilter(5)); !sel.Empty() || !sel.More {
+		if sel := st.choose(1, hashFilter(5)); !sel.Empty() || !sel.More {
 			t.Fatalf("picks %d, more %v", len(sel.Picks), sel.More)
 		}
 	}
-	if sel := st.choose(1, TagFilter(5)); sel.More {
+	if sel := st.choose(1, hashFilter(5)); sel.More {
 		t.Fatal("more, at the end")
 	}
 }
@@ -252,16 +252,16 @@ func TestScanEndsAtItsLimitAndSaysSo(t *testing.T) {
 func TestSkipAndPass(t *testing.T) {
 	st := newStage(t, 1, 30)
 	st.tag = func(_ ident.Queue, o ident.Offset) uint32 { return uint32(o % 3) }
-	both := Audience{MaySkip: true, Version: 2, filters: []Filter{TagFilter(0), TagFilter(1)}}
+	both := Audience{MaySkip: true, Version: 2, filters: []Filter{hashFilter(0), hashFilter(1)}}
 	st.setup = func(r *SelectRequest) { r.Audience = both }
-	h, got := st.receive(30, TagFilter(0))
+	h, got := st.receive(30, hashFilter(0))
 	st.ack(h, got...)
 	s, _ := st.d.Stats(st.key)
 	if s.Acked != 10 || s.Skipped != 10 || s.Available != 10 {
 		t.Fatalf("%+v", s)
 	}
-	both = Audience{MaySkip: true, Version: 4, filters: []Filter{TagFilter(0)}}
-	sel := st.choose(0, TagFilter(0))
+	both = Audience{MaySkip: true, Version: 4, filters: []Filter{hashFilter(0)}}
+	sel := st.choose(0, hashFilter(0))
 	if len(sel.Picks) > 0 || sel.Empty() {
 		t.Fatalf("%+v", sel)
 	}
@@ -274,11 +274,11 @@ func TestSkipAndPass(t *testing.T) {
 
 func TestNothingIsSkippedWhileAnAudienceIsUnknown(t *testing.T) {
 	st := newStage(t, 1, 30)
-	_, got := st.receive(30, TagFilter(2))
+	_, got := st.receive(30, hashFilter(2))
 	if len(got) != 0 {
 		t.Fatalf("%v", got)
 	}
-	_, got = st.receive(30, TagFilter(1))
+	_, got = st.receive(30, hashFilter(1))
 	if len(got) != 30 {
 		t.Fatalf("%d of 30", len(got))
 	}
@@ -289,18 +289,18 @@ func TestNothingIsSkippedWhileAnAudienceIsUnknown(t *testing.T) {
 func TestMatchableAsksForSkip(t *testing.T) {
 	st := newStage(t, 1, skipOffsetsMin+10)
 	st.setup = func(r *SelectRequest) {
-		r.Audience = Audience{MaySkip: true, Version: 2, filters: []Filter{TagFilter(5)}}
+		r.Audience = Audience{MaySkip: true, Version: 2, filters: []Filter{hashFilter(5)}}
 	}
-	m := st.s.Matchable(st.request(1, TagFilter(5)))
+	m := st.s.Matchable(st.request(1, hashFilter(5)))
 	if m.Ready || m.More || !m.Skip {
 		t.Fatalf("%+v", m)
 	}
-	sel := st.choose(0, TagFilter(5))
+	sel := st.choose(0, hashFilter(5))
 	st.grant(sel, record.PopGrant{})
 	if s, _ := st.d.Stats(st.key); s.Skipped != skipOffsetsMin+10 {
 		t.Fatalf("%+v", s)
 	}
-	if m := st.s.Matchable(st.request(1, TagFilter(5))); m.Skip {
+	if m := st.s.Matchable(st.request(1, hashFilter(5))); m.Skip {
 		t.Fatalf("%+v", m)
 	}
 }
@@ -315,7 +315,7 @@ func TestAvailableCap(t *testing.T) {
 		return 1
 	}
 	for left := 15; left > 0; {
-		h, got := st.receive(32, TagFilter(5))
+		h, got := st.receive(32, hashFilter(5))
 		if len(got) == 0 {
 			t.Fatalf("%d left", left)
 		}
@@ -329,17 +329,17 @@ func TestAvailableCap(t *testing.T) {
 		}
 		return 1
 	}
-	if _, got := st.receive(32, TagFilter(5)); len(got) != 0 {
+	if _, got := st.receive(32, hashFilter(5)); len(got) != 0 {
 		t.Fatalf("%d picks beyond the cap", len(got))
 	}
 	st.woken()
-	st.s.Matchable(st.request(1, TagFilter(5)))
-	h, got := st.receive(200, TagFilter(1))
+	st.s.Matchable(st.request(1, hashFilter(5)))
+	h, got := st.receive(200, hashFilter(1))
 	st.ack(h, got...)
 	if !st.woken() {
 		t.Fatal("the slow one went on, and the fast one is not told")
 	}
-	if _, got := st.receive(32, TagFilter(5)); len(got) != 10 {
+	if _, got := st.receive(32, hashFilter(5)); len(got) != 10 {
 		t.Fatalf("%d picks after the slow one went on", len(got))
 	}
 }
@@ -387,8 +387,8 @@ func TestStart(t *testing.T) {
 func TestFiltersInFlight(t *testing.T) {
 	st := newStage(t, 1, 40)
 	st.tag = func(_ ident.Queue, o ident.Offset) uint32 { return uint32(o % 2) }
-	even := st.choose(5, TagFilter(0))
-	odd := st.choose(40, TagFilter(1))
+	even := st.choose(5, hashFilter(0))
+	odd := st.choose(40, hashFilter(1))
 	if len(even.Picks) != 5 || odd.Picks[0].Offset != 9 {
 		t.Fatalf("picked %v and %v", even.Picks, odd.Picks)
 	}
@@ -397,10 +397,10 @@ func TestFiltersInFlight(t *testing.T) {
 	if !st.woken() {
 		t.Fatal("nobody is told of what was passed")
 	}
-	if _, got := st.receive(40, TagFilter(1)); len(got) != 4 {
+	if _, got := st.receive(40, hashFilter(1)); len(got) != 4 {
 		t.Fatalf("%v", got)
 	}
-	if _, got := st.receive(40, TagFilter(0)); len(got) != 15 {
+	if _, got := st.receive(40, hashFilter(0)); len(got) != 15 {
 		t.Fatalf("%v", got)
 	}
 }

@@ -24,6 +24,9 @@ const (
 	// skipOffsetsMin is how many unwanted offsets are worth an entry that does
 	// nothing but skip them.
 	skipOffsetsMin = 1024
+	// differingMax bounds the messages that are remembered for having only the hash
+	// of a wanted tag; beyond it the leader forgets them and finds out again.
+	differingMax = 4096
 	// spansMax bounds a selection: its entry has at most some 34 bytes of each span
 	// and of each posting that was read, and must fit into a segment.
 	spansMax = 4096
@@ -139,6 +142,15 @@ type sight struct {
 	rule       Start // for which firsts hold
 	firsts     map[ident.Queue]ident.Offset
 	dueSeen    map[uint64]uint64 // filter key → dueSeq of the last chunk without a match
+	differing  map[differKey]struct{}
+}
+
+// differKey is a message of which a filter wants the hash of the tag, and not the
+// tag.
+type differKey struct {
+	filter uint64
+	queue  ident.Queue
+	offset uint64
 }
 
 // hold is what is promised in one queue beyond the state.
@@ -214,7 +226,7 @@ func (s *Selector) sight(k Key) *sight {
 			holds:   map[ident.Queue]hold{},
 			cursors: map[cursorKey]scanPos{},
 			firsts:  map[ident.Queue]ident.Offset{},
-			dueSeen: map[uint64]uint64{},
+			dueSeen: map[uint64]uint64{}, differing: map[differKey]struct{}{},
 		}
 		s.sights[k] = g
 	}
@@ -251,6 +263,19 @@ func (s *Selector) Matchable(req *SelectRequest) Match {
 	b.end()
 	ready := b.taken > 0
 	return Match{Ready: ready, More: !ready && (b.more || more), Skip: b.skippable}
+}
+
+// Differs says that the message's tag only has the hash of one that the filter
+// wants: it is passed over for that filter from now on.
+func (s *Selector) Differs(k Key, f Filter, queue ident.Queue, offset ident.Offset) {
+	g := s.sights[k]
+	if g == nil {
+		return
+	}
+	if len(g.differing) >= differingMax {
+		clear(g.differing)
+	}
+	g.differing[differKey{f.key, queue, uint64(offset)}] = struct{}{}
 }
 
 // Applied ends the promises of a selection whose PopGrant has been applied.

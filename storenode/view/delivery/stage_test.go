@@ -3,6 +3,8 @@
 package delivery
 
 import (
+	"encoding/binary"
+	"slices"
 	"testing"
 
 	"github.com/mansiomq/mansio/internal/ident"
@@ -143,4 +145,17 @@ func perQueue(granted []Granted) map[ident.Queue]int {
 		n[g.Queue]++
 	}
 	return n
+}
+
+// hashFilter is a filter of tags that have these hashes.
+func hashFilter(hashes ...uint32) Filter {
+	if len(hashes) == 0 {
+		return Filter{}
+	}
+	hashes = slices.Compact(slices.Sorted(slices.Values(hashes)))
+	text := make([]byte, 0, 4*len(hashes))
+	for _, h := range hashes {
+		text = binary.LittleEndian.AppendUint32(text, h)
+	}
+	return newFilter(hashes, text)
 }

@@ -11,7 +11,7 @@ import (
 func TestAudience(t *testing.T) {
 	const led = 1_000_000
 	k := Key{1, 2}
-	a, b := TagFilter(10), TagFilter(20, 30)
+	a, b := hashFilter(10), hashFilter(20, 30)
 	s := NewSubscriptions(led)
 	if s.Audience(k, led+SubscriptionTTLMS).MaySkip {
 		t.Fatal("may skip though nobody was heard")
@@ -45,7 +45,7 @@ func TestUnknownMemberKeepsFromSkipping(t *testing.T) {
 	k := Key{1, 2}
 	s := NewSubscriptions(0)
 	now := int64(SubscriptionTTLMS)
-	s.Subscribed(k, "anna", TagFilter(1), now)
+	s.Subscribed(k, "anna", hashFilter(1), now)
 	s.Alive(1, "bert", now)
 	if s.Audience(k, now).MaySkip {
 		t.Fatal("may skip though bert's subscription is unknown")
@@ -70,8 +70,8 @@ func TestSilentSubscriptionsGo(t *testing.T) {
 	k := Key{1, 2}
 	s := NewSubscriptions(0)
 	now := int64(SubscriptionTTLMS)
-	s.Subscribed(k, "anna", TagFilter(1), now)
-	s.Subscribed(k, "bert", TagFilter(2), now+10_000)
+	s.Subscribed(k, "anna", hashFilter(1), now)
+	s.Subscribed(k, "bert", hashFilter(2), now+10_000)
 	before := s.Audience(k, now)
 	after := s.Audience(k, now+SubscriptionTTLMS)
 	if after.Wants(1) || !after.Wants(2) || after.Version == before.Version {
@@ -87,14 +87,14 @@ func TestSilentSubscriptionsGo(t *testing.T) {
 func TestSubscriptionNoLongerNamedGoes(t *testing.T) {
 	a, b := Key{1, 2}, Key{1, 3}
 	s := NewSubscriptions(0)
-	s.Subscribed(a, "anna", TagFilter(1), 0)
-	s.Subscribed(b, "anna", TagFilter(2), 0)
+	s.Subscribed(a, "anna", hashFilter(1), 0)
+	s.Subscribed(b, "anna", hashFilter(2), 0)
 	s.Alive(1, "anna", 10_000) // names none: both stand
-	s.Subscribed(b, "anna", TagFilter(2), SubscriptionTTLMS)
+	s.Subscribed(b, "anna", hashFilter(2), SubscriptionTTLMS)
 	if !s.Audience(a, SubscriptionTTLMS+9_999).Wants(1) {
 		t.Fatal("gone too early")
 	}
-	s.Subscribed(a, "bert", TagFilter(7), SubscriptionTTLMS+10_000)
+	s.Subscribed(a, "bert", hashFilter(7), SubscriptionTTLMS+10_000)
 	if at := s.Audience(a, SubscriptionTTLMS+10_000); at.Wants(1) || !at.MaySkip {
 		t.Fatalf("%+v", at)
 	}
@@ -107,26 +107,26 @@ func TestTooManyMembers(t *testing.T) {
 	k := Key{1, 2}
 	s := NewSubscriptions(0)
 	now := int64(SubscriptionTTLMS)
-	s.Subscribed(k, "anna", TagFilter(1), now)
+	s.Subscribed(k, "anna", hashFilter(1), now)
 	s.members = membersMax
-	s.Subscribed(k, "bert", TagFilter(2), now)
+	s.Subscribed(k, "bert", hashFilter(2), now)
 	if s.Audience(k, now).MaySkip {
 		t.Fatal("may skip though bert was refused")
 	}
-	s.Subscribed(k, "anna", TagFilter(1), now+SubscriptionTTLMS-1)
+	s.Subscribed(k, "anna", hashFilter(1), now+SubscriptionTTLMS-1)
 	if !s.Audience(k, now+SubscriptionTTLMS).MaySkip {
 		t.Fatal("bert fell silent, or was heard, since")
 	}
 }
 
 func TestFilter(t *testing.T) {
-	if f := TagFilter(); !f.All() || f.Key() != 0 || !f.Wants(1) {
+	if f := hashFilter(); !f.All() || f.Key() != 0 || !f.Wants(1) {
 		t.Fatal("no tags means all messages")
 	}
-	if TagFilter(3, 1, 2, 3).Key() != TagFilter(1, 2, 3).Key() || TagFilter(1).Key() == TagFilter(2).Key() {
+	if hashFilter(3, 1, 2, 3).Key() != hashFilter(1, 2, 3).Key() || hashFilter(1).Key() == hashFilter(2).Key() {
 		t.Fatal("keys do not tell filters apart by what they want")
 	}
-	f := TagFilter(7, 5)
+	f := hashFilter(7, 5)
 	for tag, want := range map[uint32]bool{5: true, 7: true, 6: false, 0: false} {
 		if f.Wants(tag) != want {
 			t.Fatalf("wants %d: %v", tag, !want)
@@ -137,7 +137,7 @@ func TestFilter(t *testing.T) {
 func BenchmarkAudience(b *testing.B) {
 	s := NewSubscriptions(0)
 	for i := range 10_000 {
-		s.Subscribed(Key{1, 2}, string(rune(i)), TagFilter(uint32(i%3)), SubscriptionTTLMS)
+		s.Subscribed(Key{1, 2}, string(rune(i)), hashFilter(uint32(i%3)), SubscriptionTTLMS)
 	}
 	now := int64(SubscriptionTTLMS)
 	for b.Loop() {
