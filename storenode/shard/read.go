@@ -64,10 +64,10 @@ func (s *Shard) storedAt(lsn ident.LSN, bytes int) (stored, error) {
 	return stored{lsn: lsn, timeMS: e.TimeMS, payload: p}, nil
 }
 
-// unreadable fails the replica when a message cannot be read; that retention
-// took it is no reason.
+// unreadable tells the owner that a message cannot be read; that retention took
+// it is no news.
 func (s *Shard) unreadable(err error) {
 	if !fault.Is(err, fault.NotFound) {
-		s.later(func() { s.fail(err) })
+		s.later(func() { s.unread(err) })
 	}
 }

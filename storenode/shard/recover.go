@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"syscall"
 
 	"github.com/mansiomq/mansio/internal/fault"
 	"github.com/mansiomq/mansio/internal/ident"
@@ -16,6 +17,7 @@ import (
 	"github.com/mansiomq/mansio/storenode/view"
 	"github.com/mansiomq/mansio/storenode/view/keyindex"
 	"github.com/mansiomq/mansio/storenode/view/queue"
+	"github.com/mansiomq/mansio/storenode/view/sealed"
 )
 
 // recover brings views and sequencer to the end of the log: the newest
@@ -30,9 +32,10 @@ func (s *Shard) recover(ctx context.Context) error {
 	for i, c := range m.Cuts {
 		notes[i] = commitlog.CutNote{From: c.From, To: c.To}
 	}
+	s.floor = m.Floor
 	found, err := s.commitlog.Recover(ctx, commitlog.RecoverOptions{
 		From: from, Floor: m.Floor, Clean: m.Clean, CutNotes: notes,
-	}, s.replay)
+	}, func(e *record.Entry) error { return s.replay(ctx, e) })
 	if err != nil {
 		return err
 	}
@@ -80,17 +83,33 @@ func (s *Shard) resume(found *commitlog.Recovery) {
 }
 
 // replay folds one entry of the log.
-func (s *Shard) replay(e *record.Entry) error {
+func (s *Shard) replay(ctx context.Context, e *record.Entry) error {
 	if err := s.views.apply(e, &s.out); err != nil {
 		return err
 	}
 	switch e.Type { //nolint:exhaustive // the views have done the rest
 	case record.TypeSeal:
-		s.appliedSeal(e)
+		return s.replaySeal(e)
 	case record.TypeTrim:
-		return s.applyTrim(s.out.trim)
+		return s.applyTrim(ctx, s.out.trim)
 	}
 	return nil
+}
+
+// replaySeal ends the segment in the views. Its index is written at once, and a
+// checkpoint only at the newest Seal, so that memory does not grow with the log;
+// above the floor that waits until the log is surely durable.
+func (s *Shard) replaySeal(e *record.Entry) error {
+	if e.End() > s.floor {
+		return s.sealed(s.freeze(e))
+	}
+	runs := s.freeze(e)
+	err := s.writeIndex(runs)
+	segments := s.commitlog.Segments()
+	if errors.Is(err, syscall.ENOSPC) || err == nil && e.End() >= segments[len(segments)-1].Base {
+		return s.sealed(runs)
+	}
+	return err
 }
 
 // restore brings the views to the newest checkpoint that can be used, opens the
@@ -253,25 +272,20 @@ func (s *Shard) remake(ctx context.Context, gap []commitlog.Segment) error {
 	if len(gap) == 0 {
 		return nil
 	}
-	g := index.Gap{
-		Base: gap[0].Base, End: gap[len(gap)-1].End, From: gap[0].Base,
-		Queues: s.views.queues, Archive: s.archive, Scan: s.commitlog.Scan,
-	}
-	for _, before := range s.commitlog.Segments() {
-		if before.End == g.Base {
-			g.From = before.Base
-		}
-	}
-	made, err := index.Remake(ctx, g)
+	made, err := remake(ctx, sealed.Segment{Base: gap[0].Base, End: gap[len(gap)-1].End}, s.around())
 	if err != nil {
 		return err
 	}
 	for _, r := range made {
-		h := index.Head{Cluster: s.o.ClusterHash, Shard: s.o.ID, Base: r.Base, End: r.End, LastCRC: r.LastCRC}
-		if err := index.Write(s.o.FS, s.o.Dir, h, r.Queues, r.Keys); err != nil {
-			return err
+		x := s.runsOf(&r)
+		if old, ok := s.archive.Replace(x.queues); ok {
+			s.keys.Replace(x.keys)
+			s.outwear(old)
+		} else {
+			s.archive.Add(x.queues)
+			s.keys.Add(x.keys)
 		}
-		if err := s.addIndex(commitlog.Segment{Base: r.Base, End: r.End, LastCRC: r.LastCRC}); err != nil {
+		if err := s.writeIndex(x); err != nil {
 			return err
 		}
 	}

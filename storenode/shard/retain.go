@@ -3,6 +3,8 @@
 package shard
 
 import (
+	"context"
+
 	"github.com/mansiomq/mansio/internal/ident"
 	"github.com/mansiomq/mansio/storenode/clock"
 	"github.com/mansiomq/mansio/storenode/index"
@@ -54,8 +56,26 @@ func (s *Shard) spare(end ident.LSN) bool {
 
 // applyTrim raises the minimums of all queues that had messages in the retired
 // segments, to the first offset behind them. That is derived from the log, so
-// every replica, and every replay, does the same.
-func (s *Shard) applyTrim(newStart ident.LSN) error {
+// every replica, and every replay, does the same. Index files that it needs and
+// finds damaged are made again at once: the entry can't wait.
+func (s *Shard) applyTrim(ctx context.Context, newStart ident.LSN) error {
+	for {
+		err := s.applyTrimListed(newStart)
+		if _, damaged := damageOf(err); damaged {
+			err = s.applyTrimUnlisted(newStart)
+		}
+		seg, damaged := damageOf(err)
+		if !damaged {
+			return err
+		}
+		if err := s.mendNow(ctx, seg); err != nil {
+			return err
+		}
+	}
+}
+
+// applyTrimListed asks the index files of the retired segments.
+func (s *Shard) applyTrimListed(newStart ident.LSN) error {
 	var end ident.LSN
 	for _, src := range s.archive.Sources() {
 		if src.Segment().End > newStart {
@@ -110,7 +130,7 @@ func (s *Shard) firstBehind(from ident.LSN, t ident.Topic, q ident.Queue) (ident
 // appliedTrim gives the retired segments back.
 func (s *Shard) appliedTrim(newStart, at ident.LSN) {
 	s.trims = append(s.trims, trimmed{newStart, at})
-	if err := s.applyTrim(newStart); err != nil {
+	if err := s.applyTrim(s.life, newStart); err != nil {
 		s.fail(err)
 		return
 	}

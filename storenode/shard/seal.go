@@ -4,6 +4,7 @@ package shard
 
 import (
 	"errors"
+	"io"
 	"syscall"
 	"time"
 
@@ -41,19 +42,27 @@ func (s *Shard) freeze(e *record.Entry) sealedRuns {
 
 // appliedSeal has the segment's index and a checkpoint written beside the owner.
 func (s *Shard) appliedSeal(e *record.Entry) {
-	runs := s.freeze(e)
+	if err := s.sealed(s.freeze(e)); err != nil {
+		s.fail(err)
+	}
+}
+
+func (s *Shard) sealed(runs sealedRuns) error {
 	sections, err := s.capture()
 	if err != nil {
-		s.fail(err)
-		return
+		return err
 	}
-	at := s.checkpointHead()
+	at, indexed := s.checkpointHead(), false
 	s.chore(func() error {
-		if err := s.writeIndex(runs); err != nil {
-			return err
+		if !indexed { // else only the checkpoint is tried again
+			if err := s.writeIndex(runs); err != nil {
+				return err
+			}
+			indexed = true
 		}
 		return s.writeCheckpoint(at, sections)
 	})
+	return nil
 }
 
 // writeIndex makes the index file durable and lets readers use it instead of
@@ -66,10 +75,14 @@ func (s *Shard) writeIndex(r sealedRuns) error {
 	if err != nil {
 		return err
 	}
-	if _, ok := s.archive.Replace(f.Queues()); !ok {
+	old, ok := s.archive.Replace(f.Queues())
+	if !ok {
 		return f.Close() // retired meanwhile
 	}
 	s.keys.Replace(f.Keys())
+	if _, stored := old.(io.Closer); stored {
+		s.later(func() { s.outwear(old) })
+	}
 	return nil
 }
 
@@ -111,8 +124,7 @@ func (v *views) sections() []section {
 	}
 }
 
-// writeCheckpoint makes a checkpoint durable and then removes what no kept
-// checkpoint needs any more.
+// writeCheckpoint makes a checkpoint durable, and tells the owner.
 func (s *Shard) writeCheckpoint(at view.Meta, sections []view.Section) error {
 	if err := view.WriteCheckpoint(s.o.FS, s.o.Dir, at, sections); err != nil {
 		return err

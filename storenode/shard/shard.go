@@ -5,6 +5,7 @@ package shard
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -154,7 +155,9 @@ type Shard struct {
 	starved       bool // receives wait for room on the disk
 	fences        []func()
 	floor         ident.LSN
-	checkpoints   []ident.LSN // durable ones, oldest first
+	checkpoints   []ident.LSN           // durable ones, oldest first
+	mends         map[ident.LSN]mending // by the segment's base
+	outworn       []io.Closer           // files that were replaced
 }
 
 // Status tells how the replica is.
@@ -200,7 +203,7 @@ func Open(o Options) (*Shard, error) {
 		reads: newWorkQueue(), chores: newWorkQueue(), stopping: make(chan struct{}), stopped: make(chan struct{}),
 		machine: replica.NewMachine(meta.Term, o.Instance), views: newViews(), parking: newParking(),
 		told: map[configKey]toldConfig{}, starts: map[delivery.Key]delivery.Start{}, signs: map[memberID]struct{}{},
-		filling: &batch{}, spareBatch: &batch{},
+		filling: &batch{}, spareBatch: &batch{}, mends: map[ident.LSN]mending{},
 	}
 	s.publish()
 	s.commitlog, err = commitlog.Open(commitlog.Options{
@@ -255,7 +258,11 @@ func (s *Shard) Run(ctx context.Context) error {
 func (s *Shard) release() error {
 	s.archive.Close()
 	s.keys.Close()
-	return s.commitlog.Close()
+	var err error
+	for _, f := range s.outworn {
+		err = errors.Join(err, f.Close())
+	}
+	return errors.Join(err, s.commitlog.Close())
 }
 
 // finish waits for the goroutines beside the owner and takes what they still

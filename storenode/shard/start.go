@@ -108,7 +108,7 @@ func (s *Shard) startOffset(key delivery.Key, q ident.Queue, rule delivery.Start
 	}
 	at, ok, err := s.archive.OffsetAtTime(key.Topic, q, rule.TimeMS)
 	if err != nil {
-		s.fail(err)
+		s.unread(err)
 		return next, false
 	}
 	if !ok {

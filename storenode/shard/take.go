@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mansiomq/mansio/internal/fault"
 	"github.com/mansiomq/mansio/internal/ident"
 	"github.com/mansiomq/mansio/internal/message"
 	"github.com/mansiomq/mansio/internal/storeapi"
@@ -144,7 +145,7 @@ func (s *Shard) postings(t ident.Topic, q ident.Queue, from ident.Offset, dst []
 	if n == 0 {
 		var err error
 		if n, err = s.archive.Read(t, q, from, s.postingRow); err != nil {
-			s.fail(err)
+			s.unread(err)
 			return 0
 		}
 	}
@@ -212,15 +213,18 @@ func (d *deliver) run() {
 		m := d.result.Messages[i]
 		stored, err := d.s.stored(d.take.Topic, m.Queue, m.Offset, d.places[i])
 		switch {
+		case fault.Is(err, fault.NotFound):
+			continue // retention took it meanwhile
 		case err != nil:
 			d.s.unreadable(err)
-			continue // retention took it meanwhile, or the replica has failed
+			d.release(&m, unreadAgainMS)
+			continue
 		case !wants(&d.take.Filter, stored.payload):
 			d.differs = append(d.differs, m)
-			d.release(&m)
+			d.release(&m, 0)
 			continue
 		case len(kept) > 0 && d.take.BytesMax > 0 && size+len(stored.payload) > d.take.BytesMax:
-			d.release(&m)
+			d.release(&m, 0)
 			continue
 		}
 		m.Payload, m.StoreMS = stored.payload, stored.timeMS
@@ -239,15 +243,15 @@ func (d *deliver) run() {
 	reply(d.op, code, d.term, &d.result)
 }
 
-// release gives one message of the grant back: it did not fit, or its tag only
-// has the hash of a wanted one.
-func (d *deliver) release(m *storeapi.Taken) {
+// release gives one message of the grant back: it could not be read, it did not
+// fit, or its tag only has the hash of a wanted one.
+func (d *deliver) release(m *storeapi.Taken, afterMS int64) {
 	d.back = append(d.back, storeapi.SettleItem{
 		Delivery: storeapi.Delivery{
 			Group: d.take.Group, Topic: d.take.Topic, Generation: d.result.Generation, Queue: m.Queue, Offset: m.Offset,
 			Term: d.result.Term, Grant: d.result.Grant,
 		},
-		Verdict: storeapi.Release, NoCount: true,
+		Verdict: storeapi.Release, NoCount: true, MS: afterMS,
 	})
 }
 

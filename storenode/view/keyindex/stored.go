@@ -110,13 +110,21 @@ func (s *Stored) Find(dst []ident.LSN, q Query) ([]ident.LSN, error) {
 	}
 	t, err := readTop(r)
 	if err != nil {
-		return dst, edge(op, err)
+		return dst, s.edge(op, err)
 	}
 	a := answer{dst: dst, start: len(dst), max: q.Max}
 	if err := t.find(q.Key.hash, s.distance(from), s.distance(to), q.Newest, &a); err != nil {
-		return dst, edge(op, err)
+		return dst, s.edge(op, err)
 	}
 	return a.dst, nil
+}
+
+// edge is the package's edge for reads: damage names the segment.
+func (s *Stored) edge(op string, err error) error {
+	if err = edge(op, err); fault.Is(err, fault.Corrupt) {
+		return &sealed.DamageError{Segment: s.seg, Err: err}
+	}
+	return err
 }
 
 // distance tells an LSN as the section does, rounded up to the next entry.

@@ -39,8 +39,8 @@ type State struct {
 
 // Source is the postings of one sealed segment: a Run in memory or a Stored one
 // in a file. It never changes, and all methods may be called concurrently. A
-// Stored one fails with fault.Corrupt when its bytes are damaged, and with the
-// reader's own error when they cannot be read.
+// Stored one fails with a *sealed.DamageError (fault.Corrupt) when its bytes are
+// damaged, and with the reader's own error when they cannot be read.
 type Source interface {
 	Segment() sealed.Segment
 	// Find returns the span of a queue, or false if the segment has none.

@@ -139,7 +139,7 @@ func (s *Stored) Find(t ident.Topic, q ident.Queue) (Span, bool, error) {
 	}
 	p, err := s.openSpans(i)
 	if err != nil {
-		return Span{}, false, edge("queue.Stored.Find", err)
+		return Span{}, false, s.edge("queue.Stored.Find", err)
 	}
 	defer p.close()
 	for p.next() {
@@ -147,7 +147,7 @@ func (s *Stored) Find(t ident.Topic, q ident.Queue) (Span, bool, error) {
 			return p.span, c == 0, nil
 		}
 	}
-	return Span{}, false, edgeIf("queue.Stored.Find", p.err())
+	return Span{}, false, s.edgeIf("queue.Stored.Find", p.err())
 }
 
 func (k key) less(o key) bool { return k.topic < o.topic || k.topic == o.topic && k.queue < o.queue }
@@ -199,7 +199,7 @@ func (s *Stored) Directory() iter.Seq2[Span, error] {
 	return func(yield func(Span, error) bool) {
 		for i := range s.keys {
 			if more, err := s.yieldPage(i, yield); err != nil {
-				yield(Span{}, edge("queue.Stored.Directory", err))
+				yield(Span{}, s.edge("queue.Stored.Directory", err))
 				return
 			} else if !more {
 				return
@@ -232,7 +232,7 @@ func (s *Stored) Read(span Span, from ident.Offset, dst []Posting) (int, error) 
 	for done := 0; done < n; {
 		got, err := s.readPage((at+done)/postingsPerPage, (at+done)%postingsPerPage, dst[done:n])
 		if err != nil {
-			return done, edge("queue.Stored.Read", err)
+			return done, s.edge("queue.Stored.Read", err)
 		}
 		done += got
 	}
@@ -271,17 +271,25 @@ func (s *Stored) Since(timeMS int64) (ident.LSN, bool, error) {
 	for page := max(i-1, 0); page <= i && page < len(s.firsts); page++ {
 		lsn, ok, err := s.sinceIn(page, timeMS)
 		if ok || err != nil {
-			return lsn, ok, edgeIf("queue.Stored.Since", err)
+			return lsn, ok, s.edgeIf("queue.Stored.Since", err)
 		}
 	}
 	return 0, false, nil
 }
 
-func edgeIf(op string, err error) error {
+// edge is the package's edge for reads: damage names the segment.
+func (s *Stored) edge(op string, err error) error {
+	if err = edge(op, err); fault.Is(err, fault.Corrupt) {
+		return &sealed.DamageError{Segment: s.seg, Err: err}
+	}
+	return err
+}
+
+func (s *Stored) edgeIf(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return edge(op, err)
+	return s.edge(op, err)
 }
 
 func (s *Stored) sinceIn(page int, timeMS int64) (ident.LSN, bool, error) {
