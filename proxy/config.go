@@ -43,6 +43,10 @@ type Config struct {
 	SendBytesMax    int64
 	ReceiveBytesMax int64
 
+	// TopicsMax and GroupsMax are up to how many topics and groups new ones are
+	// created on first use; 0: the defaults.
+	TopicsMax, GroupsMax int
+
 	// Hook is called at the beginning of each call with its name, for tests; it
 	// may panic.
 	Hook func(call string)

@@ -43,15 +43,20 @@ type controller struct {
 	lastID uint64
 	err    error    // of every call
 	calls  []string // methods
+	slow   time.Duration
 }
 
 func (c *controller) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
 	return nil, grpcstatus.Error(codes.Unimplemented, "no streams")
 }
 
-func (c *controller) Invoke(_ context.Context, method string, args, reply any, _ ...grpc.CallOption) error {
+func (c *controller) Invoke(ctx context.Context, method string, args, reply any, _ ...grpc.CallOption) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.slow > 0 {
+		wait(ctx, c.slow)
+		return ctx.Err()
+	}
 	c.calls = append(c.calls, method[strings.LastIndexByte(method, '/')+1:])
 	if c.err != nil {
 		return c.err

@@ -42,8 +42,11 @@ type Proxy struct {
 	metadata controlv1.MetadataClient
 	admin    controlv1.AdminClient
 	creating singleflight.Group
-	nonce    atomic.Uint64
-	open     *openStreams
+	// allowance bounds creations, refusals their log lines.
+	allowance allowance
+	refusals  seldom
+	nonce     atomic.Uint64
+	open      *openStreams
 	// receiving is the bytes of messages that are on their way to clients.
 	receiving *budget
 }
@@ -55,6 +58,12 @@ func New(c Config) (*Proxy, error) {
 	}
 	if c.ReceiveBytesMax == 0 {
 		c.ReceiveBytesMax = receiveBytesMax
+	}
+	if c.TopicsMax == 0 {
+		c.TopicsMax = namesMax
+	}
+	if c.GroupsMax == 0 {
+		c.GroupsMax = namesMax
 	}
 	conn := &controllers{conns: c.Controllers}
 	p := &Proxy{

@@ -3,10 +3,14 @@
 package proxy
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	grpcstatus "google.golang.org/grpc/status"
@@ -103,6 +107,83 @@ func TestRouteCreates(t *testing.T) {
 			f.ctl.err = grpcstatus.Error(codes.Unavailable, "away")
 			wantCode(f.t, "controller away", query("other"), pb.Code_INTERNAL_SERVER_ERROR)
 			wantCode(f.t, "known topic, controller away", query("fresh"), pb.Code_OK)
+		})
+	}, autoTopics)
+}
+
+// TestCreationBounds says that clients that make up names fill neither the
+// metadata nor the log.
+func TestCreationBounds(t *testing.T) {
+	logged := &lines{}
+	few := func(c *Config, cluster *controlv1.Cluster) {
+		autoTopics(c, cluster)
+		c.TopicsMax, c.GroupsMax, c.Log = 3, 2, slog.New(slog.NewTextHandler(logged, nil))
+	}
+	bubble(t, func(f *fixture) {
+		f.with("c", func(c *client) {
+			for i := range 5 {
+				want, wantGroup := pb.Code_OK, pb.Code_MESSAGE_NOT_FOUND
+				if i >= 3 {
+					want = pb.Code_TOO_MANY_REQUESTS
+				}
+				if i >= 2 {
+					wantGroup = pb.Code_TOO_MANY_REQUESTS
+				}
+				resp, err := c.QueryRoute(c.ctx, &pb.QueryRouteRequest{Topic: resource(fmt.Sprint("t", i))})
+				if err != nil {
+					f.t.Fatal(err)
+				}
+				wantCode(f.t, "topic", resp, want)
+				wantCode(f.t, "group", c.receive(receive(fmt.Sprint("g", i), "t0")), wantGroup)
+			}
+			wantCode(f.t, "known group, another topic", c.receive(receive("g0", "t1")), pb.Code_MESSAGE_NOT_FOUND)
+			if n := logged.n.Load(); n == 0 || n > 2 {
+				f.t.Errorf("%d lines logged in a few seconds", n)
+			}
+		})
+	}, few)
+	bubble(t, func(f *fixture) {
+		f.with("c", func(c *client) {
+			created := func() (n int) {
+				before := f.ctl.called("EnsureTopic")
+				for i := range int(createBurst) + 50 {
+					if _, err := c.QueryRoute(c.ctx, &pb.QueryRouteRequest{Topic: resource(fmt.Sprintf("t%d_%d", before, i))}); err != nil {
+						f.t.Fatal(err)
+					}
+				}
+				return f.ctl.called("EnsureTopic") - before
+			}
+			if n := created(); n != createBurst {
+				f.t.Errorf("%d topics created at once", n)
+			}
+			pass(2 * time.Second)
+			if n := created(); n != 2*createPerSecond {
+				f.t.Errorf("%d topics created 2 s later", n)
+			}
+		})
+	}, autoTopics)
+}
+
+// lines counts what is logged.
+type lines struct{ n atomic.Int64 }
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.n.Add(1)
+	return len(b), nil
+}
+
+// TestCreationInTime says that a client hears in time of a controller that is slow.
+func TestCreationInTime(t *testing.T) {
+	bubble(t, func(f *fixture) {
+		f.ctl.slow = time.Minute
+		f.with("c", func(c *client) {
+			ctx, cancel := context.WithTimeout(c.ctx, 3*time.Second)
+			defer cancel()
+			resp, err := c.QueryRoute(ctx, &pb.QueryRouteRequest{Topic: resource("fresh")})
+			if err != nil {
+				f.t.Fatal(err)
+			}
+			wantCode(f.t, "controller slow", resp, pb.Code_INTERNAL_SERVER_ERROR)
 		})
 	}, autoTopics)
 }

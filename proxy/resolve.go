@@ -7,19 +7,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mansiomq/mansio/internal/fault"
 	"github.com/mansiomq/mansio/internal/ident"
 	pb "github.com/mansiomq/mansio/proto/apache/rocketmq/v2"
 	controlv1 "github.com/mansiomq/mansio/proto/mansio/control/v1"
 )
 
-const (
-	// ensureMax is how long the controller may take to create a topic or a group
-	// on first use; it answers within a second or so.
-	ensureMax = 3 * time.Second
-	// settleIn is how long this proxy may take to hear of what was created.
-	settleIn = time.Second
-)
+// settleIn is how long this proxy may take to hear of what was created.
+const settleIn = time.Second
 
 // topic finds the topic that a request names.
 func (p *Proxy) topic(r *pb.Resource) (*controlv1.Topic, *pb.Status) {
@@ -50,18 +44,21 @@ func (p *Proxy) ensureTopic(ctx context.Context, r *pb.Resource) (*controlv1.Top
 	if bad.GetCode() != pb.Code_TOPIC_NOT_FOUND || strings.Contains(name, "%") || !p.o.Table.Snapshot().Cluster().GetAutoCreateTopics() {
 		return t, bad
 	}
-	v, err, _ := p.creating.Do("topic "+name, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ensureMax)
-		defer cancel()
+	n := &creation{
+		what: "topic", name: name, missing: pb.Code_TOPIC_NOT_FOUND, named: true,
+		have: p.o.Table.Snapshot().Counts().Topics, most: p.o.TopicsMax,
+	}
+	n.do = func(ctx context.Context) (any, error) {
 		created, err := p.metadata.EnsureTopic(ctx, &controlv1.EnsureTopicRequest{Name: name})
 		if err != nil {
 			return nil, err
 		}
 		p.hear(ctx, created.GetRevision())
 		return created.GetTopic(), nil
-	})
-	if err != nil {
-		return nil, p.refusal(ctx, err, pb.Code_TOPIC_NOT_FOUND, "topic", name)
+	}
+	v, bad := p.create(ctx, n)
+	if bad != nil {
+		return nil, bad
 	}
 	if t := p.o.Table.Snapshot().TopicByName(name); t != nil {
 		return t, nil
@@ -93,18 +90,21 @@ func (p *Proxy) ensureGroup(ctx context.Context, r *pb.Resource, topic *controlv
 		return consumer{}, statusf(pb.Code_CONSUMER_GROUP_NOT_FOUND,
 			"consumer group %s does not exist; create it with: mansio group create %s", name, name)
 	}
-	v, err, _ := p.creating.Do("group "+name+" "+topic.GetName(), func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ensureMax)
-		defer cancel()
+	n := &creation{
+		what: "consumer group", name: name, place: topic.GetName(), missing: pb.Code_CONSUMER_GROUP_NOT_FOUND,
+		named: snap.GroupByName(name) == nil, have: snap.Counts().Groups, most: p.o.GroupsMax,
+	}
+	n.do = func(ctx context.Context) (any, error) {
 		created, err := p.metadata.EnsureGroup(ctx, &controlv1.EnsureGroupRequest{Name: name, Topic: topic.GetName()})
 		if err != nil {
 			return nil, err
 		}
 		p.hear(ctx, created.GetRevision())
 		return consumer{created.GetGroup(), created.GetStart()}, nil
-	})
-	if err != nil {
-		return consumer{}, p.refusal(ctx, err, pb.Code_CONSUMER_GROUP_NOT_FOUND, "consumer group", name)
+	}
+	v, bad := p.create(ctx, n)
+	if bad != nil {
+		return consumer{}, bad
 	}
 	if c := p.findGroup(name, topic); c.group != nil && (topic == nil || c.start != nil) {
 		return c, nil
@@ -126,17 +126,4 @@ func (p *Proxy) hear(ctx context.Context, revision int64) {
 	ctx, cancel := context.WithTimeout(ctx, settleIn)
 	defer cancel()
 	_ = p.o.Table.WaitRevision(ctx, revision)
-}
-
-// refusal is the status for a creation that failed.
-func (p *Proxy) refusal(ctx context.Context, err error, missing pb.Code, what, name string) *pb.Status {
-	switch fault.KindOf(err) {
-	case fault.Denied, fault.Unsupported, fault.Incompatible, fault.NotFound:
-		return statusf(missing, "%s %s does not exist: %v", what, name, err)
-	case fault.Invalid:
-		return statusf(pb.Code_BAD_REQUEST, "%s %s: %v", what, name, err)
-	default:
-		p.o.Log.WarnContext(ctx, "creation on first use failed", "what", what, "name", name, "error", err)
-		return statusf(pb.Code_INTERNAL_SERVER_ERROR, "%s %s could not be created: %v", what, name, err)
-	}
 }

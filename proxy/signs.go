@@ -127,7 +127,7 @@ func (p *Proxy) keepAlive(ctx context.Context) error {
 	sweep, sign := time.NewTicker(sweepEvery), time.NewTicker(signEvery/signTicks)
 	defer sweep.Stop()
 	defer sign.Stop()
-	var refused boundLog
+	refused, told := seldom{}, uint64(0)
 	var last [session.Parts]int64 // when the signs of a part were sent
 	start := p.o.Now().UnixMilli()
 	for i := range last {
@@ -139,7 +139,8 @@ func (p *Proxy) keepAlive(ctx context.Context) error {
 			return nil
 		case <-sweep.C:
 			p.clients.Sweep(p.o.Now().UnixMilli())
-			if n := p.clients.Refused(); refused.due(n, p.o.Now()) {
+			if n := p.clients.Refused(); n != told && refused.due(p.o.Now()) {
+				told = n
 				p.o.Log.WarnContext(ctx, "more clients than this proxy remembers: signs of life of the others are not passed on",
 					"clients", p.clients.Len(), "refused", n)
 			}
@@ -158,21 +159,4 @@ func (p *Proxy) keepAlive(ctx context.Context) error {
 			tick = (tick + 1) % signTicks
 		}
 	}
-}
-
-// boundEvery is how often it is logged that a bound is reached.
-const boundEvery = time.Minute
-
-// boundLog says when to log that a count of refusals has grown.
-type boundLog struct {
-	count uint64
-	at    time.Time
-}
-
-func (b *boundLog) due(count uint64, now time.Time) bool {
-	if count == b.count || now.Sub(b.at) < boundEvery {
-		return false
-	}
-	b.count, b.at = count, now
-	return true
 }

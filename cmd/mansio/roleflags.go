@@ -46,6 +46,8 @@ func proxyFlags(f *pflag.FlagSet) {
 	f.String("tls-cert", "", "certificate for clients; without it a self-signed one is made")
 	f.String("tls-key", "", "key of that certificate")
 	f.Bool("proxy-protocol", false, "accept the PROXY protocol (v1 and v2) from a load balancer")
+	f.Int("max-topics", 10_000, "up to how many topics new ones are created on first use")
+	f.Int("max-groups", 10_000, "up to how many consumer groups new ones are created on first use")
 }
 
 // shardsMax bounds the shards of one node: few large logs are faster than many.
@@ -93,5 +95,6 @@ func configureProxy(s *settings) *assembly.Proxy {
 	return &assembly.Proxy{
 		Listen: s.k.String("listen"), Advertise: s.k.String("advertise"), TLSCert: s.k.String("tls-cert"),
 		TLSKey: s.k.String("tls-key"), ProxyProtocol: s.k.Bool("proxy-protocol"),
+		TopicsMax: s.k.Int("max-topics"), GroupsMax: s.k.Int("max-groups"),
 	}
 }

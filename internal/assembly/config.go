@@ -78,6 +78,8 @@ type Proxy struct {
 	TLSCert       string
 	TLSKey        string
 	ProxyProtocol bool
+	TopicsMax     int // up to how many new ones are created on first use; 0: the proxy's default
+	GroupsMax     int
 }
 
 // Addresses are where the process listens.

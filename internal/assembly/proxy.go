@@ -33,6 +33,7 @@ func (p *process) addProxy(ctx context.Context) error {
 		Table: p.table, Controllers: conns, Peers: p.peers.of, Incarnation: p.peers.incarnation,
 		Advertise: advertised(c.Advertise, l), CheckAdmin: p.guard.CheckAdmin, Now: time.Now, Log: p.logger,
 		Meter: p.cfg.Telemetry.Meter(), Tracer: p.cfg.Telemetry.Tracers(),
+		TopicsMax: c.TopicsMax, GroupsMax: c.GroupsMax,
 	})
 	if err != nil {
 		return errors.Join(err, l.Close())
