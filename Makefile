@@ -60,6 +60,11 @@ test-clients: build ## run the suites of all official SDKs against bin/mansio
 		MANSIO='$(CURDIR)/bin/mansio' SLOW=1 "$$suite"; \
 	done
 
+.PHONY: test-full-disk
+test-full-disk: build ## what a full disk does, on small file systems; needs root
+	go test -tags fulldisk -run 'FullDisk|NoSegment|Reopen' -timeout 5m ./controller ./controller/etcd
+	MANSIO='$(CURDIR)/bin/mansio' ./test/fulldisk/run.sh
+
 .PHONY: lint
 lint: ## check style: Go and proto (LINTFLAGS=--fix mends what it can)
 	$(TOOL) golangci-lint run $(LINTFLAGS) ./...

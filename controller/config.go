@@ -36,6 +36,7 @@ type Config struct {
 	// a restart from a stranger. It stays the caller's. Nil only in tests with a Store.
 	Data     *datadir.Dir
 	Embedded bool
+	Free     etcd.FreeFunc // of the disk under embedded etcd; nil: it is not watched
 	External *etcd.ExternalOptions
 	Store    metastore.Store // kept by somebody else; no election, no rivals
 

@@ -74,6 +74,17 @@ func (c *Controller) Leads() bool { return c.current.Load() != nil }
 // started or reached at the beginning, and whenever the metadata there are not
 // those of this data folder; trouble that may pass is waited out.
 func (c *Controller) Run(ctx context.Context) error {
+	for {
+		err := c.serve(ctx)
+		if !errors.Is(err, etcd.ErrReopen) {
+			return err
+		}
+		c.log.InfoContext(ctx, "the embedded etcd starts again", "reason", err)
+	}
+}
+
+// serve works until ctx is done or the store has to be opened again.
+func (c *Controller) serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	store, campaign, closeStore, err := c.open(ctx, cancel)
@@ -140,24 +151,22 @@ func (c *Controller) open(
 			return nil, nil, nil, err
 		}
 		server, err := etcd.StartEmbedded(ctx, etcd.EmbeddedOptions{
-			Dir: c.config.Data.Etcd(), Token: c.config.Data.Identity().Data, Log: c.log,
+			Dir: c.config.Data.Etcd(), Token: c.config.Data.Identity().Data, Free: c.config.Free, Log: c.log,
 		})
 		if err != nil {
 			return nil, nil, nil, err
 		}
 		c.log.InfoContext(ctx, "embedded etcd answers", "endpoint", server.Endpoint, "folder", c.config.Data.Etcd())
-		stopped := make(chan struct{})
+		watch, stop := context.WithCancel(context.WithoutCancel(ctx))
 		watching := make(chan struct{})
 		go func() {
 			defer close(watching)
-			select {
-			case err := <-server.Failed():
-				fail(fault.Errorf("embedded etcd", fault.Internal, "ended: %w", err))
-			case <-stopped:
+			if err := server.Failed(watch); err != nil {
+				fail(fault.E("embedded etcd", fault.Other, err))
 			}
 		}()
-		return metastore.NewEtcd(server.Client), alone, func() {
-			close(stopped)
+		return metastore.NewGuarded(server.Client, server.Room), alone, func() {
+			stop()
 			<-watching
 			c.closeQuietly(ctx, server.Close)
 		}, nil

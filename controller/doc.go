@@ -22,6 +22,7 @@
 //     and the change stands. Automatic creation waits 1 s, and only says so.
 //   - When it is down, leaders go on leading and known topics go on working; only
 //     changes and elections wait.
+//   - A full disk under embedded etcd refuses what is new, and nothing else.
 //   - A node that cannot be who it says, or that remembers more than etcd does, is
 //     refused with one sentence that names the remedy.
 //

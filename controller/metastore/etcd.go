@@ -28,12 +28,21 @@ const (
 // Etcd is a Store in etcd. The client belongs to the caller.
 type Etcd struct {
 	client *clientv3.Client
+	room   func(creates bool) error
 }
 
 var _ Store = (*Etcd)(nil)
 
 // NewEtcd makes a store over a client, of an embedded or an external etcd.
-func NewEtcd(client *clientv3.Client) *Etcd { return &Etcd{client: client} }
+func NewEtcd(client *clientv3.Client) *Etcd {
+	return &Etcd{client: client, room: func(bool) error { return nil }}
+}
+
+// NewGuarded makes a store that asks room before each commit whether there is
+// space for it; creates tells commits that make new entries.
+func NewGuarded(client *clientv3.Client, room func(creates bool) error) *Etcd {
+	return &Etcd{client: client, room: room}
+}
 
 // Get implements Store.
 func (e *Etcd) Get(ctx context.Context, key string) (Entry, error) {
@@ -93,6 +102,9 @@ func (e *Etcd) Commit(ctx context.Context, txn Txn) (int64, error) {
 	const op = "metastore.Commit"
 	if err := txn.check(); err != nil {
 		return 0, err
+	}
+	if err := e.room(txn.creates()); err != nil {
+		return 0, fault.E(op, fault.Other, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, callMax)
 	defer cancel()

@@ -180,3 +180,12 @@ func (t Txn) check() error {
 	}
 	return nil
 }
+
+// creates reports whether the transaction may make an entry that is not there.
+func (t Txn) creates() bool {
+	present := make(map[string]bool, len(t.Conds))
+	for _, cond := range t.Conds {
+		present[cond.Key] = cond.Revision != 0
+	}
+	return slices.ContainsFunc(t.Puts, func(put Put) bool { return !present[put.Key] })
+}

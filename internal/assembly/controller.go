@@ -11,6 +11,7 @@ import (
 	"github.com/mansiomq/mansio/controller/etcd"
 	"github.com/mansiomq/mansio/internal/rpc"
 	controlv1 "github.com/mansiomq/mansio/proto/mansio/control/v1"
+	"github.com/mansiomq/mansio/storenode/disk"
 )
 
 // addController adds the controller, with its etcd, and its server.
@@ -33,7 +34,7 @@ func (p *process) addController(ctx context.Context) error {
 	}
 	listeners = append(listeners, local)
 	cfg := controller.Config{
-		Cluster: c.Cluster, Address: address, Data: p.data, Embedded: c.Embedded, ShardsPerNode: c.ShardsPerNode,
+		Cluster: c.Cluster, Address: address, Data: p.data, Embedded: c.Embedded, Free: disk.OSFree, ShardsPerNode: c.ShardsPerNode,
 		AutoCreateTopics: c.AutoCreateTopics, AutoCreateGroups: c.AutoCreateGroups, ConsumeFrom: controlv1.ConsumeFrom_CONSUME_FROM_EARLIEST,
 		Dial: p.dialer.Conn, Now: time.Now, Log: p.logger, Meter: p.cfg.Telemetry.Meter(),
 	}
