@@ -162,10 +162,10 @@ func TestConfigIsAFile(t *testing.T) {
 
 func TestUnknownVariables(t *testing.T) {
 	got := unknownVariables(newRoot(), []string{
-		"MANSIO_LISTN=:1", "MANSIO_LISTEN=:1", "MANSIO_SERVER=x:1", "MANSIO_CONFIG=f", "MANSIO_HTTP=:1", "OTHER=1", "MANSIO_SERVICE_HOST=10.0.0.1",
+		"MANSIO_LISTN=:1", "MANSIO_LISTEN=:1", "MANSIO_SERVER=x:1", "MANSIO_CONFIG=f", "MANSIO_HTTPS=:1", "OTHER=1", "MANSIO_SERVICE_HOST=10.0.0.1",
 		"MANSIO_PORT_8081_TCP=x", "MANSIO_ADMIN_TOKEN=t",
 	})
-	if diff := cmp.Diff([]string{"MANSIO_ADMIN_TOKEN", "MANSIO_HTTP", "MANSIO_LISTN"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"MANSIO_ADMIN_TOKEN", "MANSIO_HTTPS", "MANSIO_LISTN"}, got); diff != "" {
 		t.Error(diff)
 	}
 	t.Setenv("MANSIO_LISTN", ":1")

@@ -24,7 +24,7 @@ func usagef(format string, operands ...any) error {
 func newRoot() *cobra.Command {
 	root := parent("mansio", "Messaging that speaks the RocketMQ 5 protocol",
 		newTopic(), newGroup(), newShard(), newNode(), newMessage(),
-		newSend(), newReceive(), newBench(), newLogdump(), newConfig(), newVersion(),
+		newSend(), newReceive(), newBench(), newLogdump(), newConfig(), newHealth(), newVersion(),
 	)
 	for _, r := range roles() {
 		root.AddCommand(r.command())
