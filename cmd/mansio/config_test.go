@@ -208,7 +208,7 @@ func TestReachable(t *testing.T) {
 	}
 	var b strings.Builder
 	banner(&b, "standalone", assembly.Addresses{Client: "[::]:8081", HTTP: "[::]:8082", Data: "/d"})
-	if !strings.Contains(b.String(), "mansio send orders hello --server 127.0.0.1:8081") || strings.Contains(b.String(), "controller") {
+	if !strings.Contains(b.String(), " send orders hello --server 127.0.0.1:8081") || strings.Contains(b.String(), "controller") {
 		t.Error(b.String())
 	}
 }

@@ -68,7 +68,7 @@ func banner(w io.Writer, role string, at assembly.Addresses) {
 	line("metrics", httpURL(at.HTTP, "/metrics"))
 	line("data", at.Data)
 	if role == "standalone" {
-		fmt.Fprintf(w, "try it:\n  mansio send orders hello --server %s\n  mansio receive orders --group billing --ack --server %s\n", reachable(at.Client), reachable(at.Client))
+		fmt.Fprintf(w, "try it:\n  %[1]s send orders hello --server %[2]s\n  %[1]s receive orders --group billing --ack --server %[2]s\n", os.Args[0], reachable(at.Client))
 	}
 }
 

@@ -41,6 +41,8 @@ func (p *process) addProxy(ctx context.Context) error {
 	dir := ""
 	if p.data != nil {
 		dir = p.data.TLS()
+	} else if c.TLSCert == "" {
+		p.logger.Info("the certificate for clients lives as long as this process: give --tls-cert and --tls-key where clients verify it")
 	}
 	options, err := listen.ServerOptions(listen.Options{
 		CertFile: c.TLSCert, KeyFile: c.TLSKey, Dir: dir, ProxyProtocol: c.ProxyProtocol, Now: time.Now, Log: p.logger,
