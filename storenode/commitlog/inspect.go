@@ -38,6 +38,9 @@ type Gap struct {
 	From ident.LSN
 	To   ident.LSN // the next whole entry; 0: none follows
 	Err  error
+	// Empty: nothing was written where an entry would begin. With To = 0 that is
+	// the end of a healthy log.
+	Empty bool
 }
 
 // Inspect opens the segment files in the folder. A newer format is
@@ -130,6 +133,7 @@ func (in *Inspection) Scan(
 		var bad *damage
 		switch {
 		case errors.As(err, &bad):
+			empty := w.empty(ctx)
 			next, serr := in.resume(ctx, w, bad)
 			if serr != nil {
 				return serr
@@ -137,7 +141,7 @@ func (in *Inspection) Scan(
 			if next != 0 && next <= from {
 				continue
 			}
-			if err := gap(Gap{From: bad.lsn, To: next, Err: bad.reason}); err != nil || next == 0 {
+			if err := gap(Gap{From: bad.lsn, To: next, Err: bad.reason, Empty: empty}); err != nil || next == 0 {
 				return err
 			}
 		case errors.Is(err, io.EOF) && w.pos >= to:
@@ -152,6 +156,13 @@ func (in *Inspection) Scan(
 			}
 		}
 	}
+}
+
+// empty reports that the header of the entry to come is zeros, or that the file
+// ends before it.
+func (w *walker) empty(ctx context.Context) bool {
+	b, err := w.fill(ctx, record.HeaderSize)
+	return err == nil && allZero(b[:min(len(b), record.HeaderSize)])
 }
 
 // resume moves the walker to the next whole entry, 0 if there is none. The bad

@@ -8,7 +8,7 @@
 //	segment base=8 format=1 cluster=00000000000000c1 shard=7 capacity=65536 …
 //	       8 term 1 2026-09-21T14:13:20.000Z TermStart 53 prev_end=8 unclean=false …
 //	-- [464, 616) is no entry: damaged entry: CRC 4fb609a2, want aa2f00e6 at LSN 464
-//	-- the log ends at 768: damaged entry: length 0
+//	-- the log ends at 768 (empty prepared blocks)
 //
 // A line begins with LSN, term, log time, type and length.
 //

@@ -114,6 +114,10 @@ func (d *dumper) gap(g commitlog.Gap) error {
 	if err := d.segmentsUpTo(g.From); err != nil {
 		return err
 	}
+	if g.Empty && g.To == 0 {
+		const reason = "empty prepared blocks"
+		return d.line("gap", fields{{"from", g.From}, {"reason", reason}}, fmt.Sprintf("-- the log ends at %d (%s)", g.From, reason))
+	}
 	f := fields{{"from", g.From}, {"reason", g.Err.Error()}}
 	if g.To == 0 {
 		return d.line("gap", f, fmt.Sprintf("-- the log ends at %d: %v", g.From, g.Err))

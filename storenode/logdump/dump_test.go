@@ -5,6 +5,7 @@ package logdump
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -60,6 +61,7 @@ func dump(t *testing.T, m *disk.Memory, o Options) string {
 //
 //	dump [from=L] [to=L] [type=N] [json] [bodies]
 //	flip file=NAME at=N    a byte
+//	write file=NAME at=N bytes=N [value=N]
 //	remove file=NAME
 func TestDump(t *testing.T) {
 	m := golden(t)
@@ -80,18 +82,14 @@ func TestDump(t *testing.T) {
 		case "flip":
 			var at int64
 			d.ScanArgs(t, "at", &at)
-			f, err := m.Open(name, disk.ReadWrite)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer f.Close()
-			var b [1]byte
-			if _, err := f.ReadAt(b[:], at); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := f.WriteAt([]byte{^b[0]}, at); err != nil {
-				t.Fatal(err)
-			}
+			change(t, m, name, at, make([]byte, 1), func(b byte) byte { return ^b })
+		case "write":
+			var at int64
+			var n, value int
+			d.ScanArgs(t, "at", &at)
+			d.ScanArgs(t, "bytes", &n)
+			d.MaybeScanArgs(t, "value", &value)
+			change(t, m, name, at, make([]byte, n), func(byte) byte { return byte(value) })
 		case "remove":
 			if err := m.Remove(name); err != nil {
 				t.Fatal(err)
@@ -101,6 +99,25 @@ func TestDump(t *testing.T) {
 		}
 		return ""
 	})
+}
+
+// change changes the bytes at a place of a file, which may lie behind its end.
+func change(t *testing.T, m *disk.Memory, name string, at int64, b []byte, to func(byte) byte) {
+	t.Helper()
+	f, err := m.Open(name, disk.ReadWrite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.ReadAt(b, at); err != nil && !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	for i := range b {
+		b[i] = to(b[i])
+	}
+	if _, err := f.WriteAt(b, at); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Every line for programs is an object with a kind, and every entry is there.
