@@ -53,6 +53,9 @@ func badMessage(m *wire.Message, nowMS int64) *pb.Status {
 			return bad
 		}
 	}
+	if _, known := pb.Encoding_name[int32(m.Encoding)]; !known { // clients make an empty body of it
+		return statusf(pb.Code_BAD_REQUEST, "body_encoding %d is not known", m.Encoding)
+	}
 	if d, valid := m.Orphan.Duration(); m.Declared == pb.MessageType_TRANSACTION && m.Orphan.Set && (!valid || d > orphanTimeMax) {
 		return statusf(pb.Code_BAD_REQUEST, "orphaned_transaction_recovery_duration is longer than %v", orphanTimeMax)
 	}

@@ -21,6 +21,9 @@ import (
 // window of unanswered messages.
 const batchMax = 1024
 
+// entriesMax bounds the entries of an answer that refuses more than batchMax.
+const entriesMax = 16 * batchMax
+
 // outgoing is one send under way. Used again, so that scanning costs no memory.
 type outgoing struct {
 	message  wire.Message
@@ -73,8 +76,10 @@ func (p *Proxy) prepare(c *call, o *outgoing, request []byte) (*controlv1.Topic,
 	stamp := wire.Stamp{NowMS: c.at.UnixMilli()}
 	err := wire.Messages(request, func(b []byte) error {
 		n++
-		if n > batchMax {
+		if n == batchMax+1 {
 			bad = statusf(pb.Code_PAYLOAD_TOO_LARGE, "more than %d messages in one request", batchMax)
+		}
+		if n > entriesMax {
 			return nil
 		}
 		if err := m.Scan(b); err != nil {

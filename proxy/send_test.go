@@ -145,6 +145,9 @@ func sendCases() []sendCase {
 		{"priority", pb.Code_MESSAGE_PROPERTY_CONFLICT_WITH_TYPE, system(func(p *pb.SystemProperties) { p.Priority = proto.Int32(0) })},
 		{"lite topic", pb.Code_MESSAGE_PROPERTY_CONFLICT_WITH_TYPE, system(func(p *pb.SystemProperties) { p.LiteTopic = new("l") })},
 		{"transaction", pb.Code_MESSAGE_PROPERTY_CONFLICT_WITH_TYPE, system(func(p *pb.SystemProperties) { p.MessageType = pb.MessageType_TRANSACTION })},
+		{"encoding unspecified", pb.Code_OK, system(func(p *pb.SystemProperties) { p.BodyEncoding = pb.Encoding_ENCODING_UNSPECIFIED })},
+		{"encoding gzip", pb.Code_OK, system(func(p *pb.SystemProperties) { p.BodyEncoding = pb.Encoding_GZIP })},
+		{"encoding unknown", pb.Code_BAD_REQUEST, system(func(p *pb.SystemProperties) { p.BodyEncoding = 77 })},
 		{"declared type alone", pb.Code_OK, system(func(p *pb.SystemProperties) { p.MessageType = pb.MessageType_FIFO })},
 	}
 }
@@ -191,19 +194,20 @@ func TestSendTypes(t *testing.T) {
 		{"fifo", groupOf("g")},
 		{"delay", due(time.Minute)},
 		{"late", due(-time.Minute)},
+		{"late, of a group", func(m *pb.Message) { due(-time.Minute)(m); groupOf("g")(m) }},
 		{"transaction", system(func(p *pb.SystemProperties) { p.MessageType = pb.MessageType_TRANSACTION })},
 		{"priority", system(func(p *pb.SystemProperties) { p.Priority = proto.Int32(3) })},
 		{"lite", system(func(p *pb.SystemProperties) { p.LiteTopic = new("l") })},
 	}
 	for topic, want := range map[controlv1.TopicType][]pb.Code{
-		controlv1.TopicType_TOPIC_TYPE_NORMAL:      {good, conflict, conflict, conflict, conflict, conflict, conflict},
-		controlv1.TopicType_TOPIC_TYPE_UNSPECIFIED: {good, conflict, conflict, conflict, conflict, conflict, conflict},
-		controlv1.TopicType_TOPIC_TYPE_FIFO:        {conflict, later, conflict, conflict, conflict, conflict, conflict},
-		controlv1.TopicType_TOPIC_TYPE_DELAY:       {conflict, conflict, later, good, conflict, conflict, conflict},
-		controlv1.TopicType_TOPIC_TYPE_TRANSACTION: {conflict, conflict, conflict, conflict, later, conflict, conflict},
-		controlv1.TopicType_TOPIC_TYPE_MIXED:       {good, later, later, good, later, later, later},
-		controlv1.TopicType_TOPIC_TYPE_PRIORITY:    {conflict, conflict, conflict, conflict, conflict, later, conflict},
-		controlv1.TopicType_TOPIC_TYPE_LITE:        {conflict, conflict, conflict, conflict, conflict, conflict, later},
+		controlv1.TopicType_TOPIC_TYPE_NORMAL:      {good, conflict, conflict, conflict, conflict, conflict, conflict, conflict},
+		controlv1.TopicType_TOPIC_TYPE_UNSPECIFIED: {good, conflict, conflict, conflict, conflict, conflict, conflict, conflict},
+		controlv1.TopicType_TOPIC_TYPE_FIFO:        {conflict, later, conflict, conflict, conflict, conflict, conflict, conflict},
+		controlv1.TopicType_TOPIC_TYPE_DELAY:       {conflict, conflict, later, good, later, conflict, conflict, conflict},
+		controlv1.TopicType_TOPIC_TYPE_TRANSACTION: {conflict, conflict, conflict, conflict, conflict, later, conflict, conflict},
+		controlv1.TopicType_TOPIC_TYPE_MIXED:       {good, later, later, good, later, later, later, later},
+		controlv1.TopicType_TOPIC_TYPE_PRIORITY:    {conflict, conflict, conflict, conflict, conflict, conflict, later, conflict},
+		controlv1.TopicType_TOPIC_TYPE_LITE:        {conflict, conflict, conflict, conflict, conflict, conflict, conflict, later},
 	} {
 		bubble(t, func(f *fixture) {
 			f.ctl.topic("orders", topic)
@@ -257,7 +261,18 @@ func TestSendRequests(t *testing.T) {
 			for i := range many {
 				many[i] = newMessage("orders", strconv.Itoa(i))
 			}
-			wantCode(f.t, "too many", c.send(many...), pb.Code_PAYLOAD_TOO_LARGE)
+			resp = c.send(many...)
+			wantCode(f.t, "too many", resp, pb.Code_PAYLOAD_TOO_LARGE)
+			if n := len(resp.GetEntries()); n != len(many) {
+				f.t.Errorf("%d entries for %d messages", n, len(many))
+			}
+			tiny := make([]*pb.Message, entriesMax+1)
+			for i := range tiny {
+				tiny[i] = &pb.Message{}
+			}
+			if n := len(c.send(tiny...).GetEntries()); n != entriesMax {
+				f.t.Errorf("%d entries for nonsense", n)
+			}
 			resp = c.send(many[:batchMax]...)
 			wantCode(f.t, "a full batch", resp, pb.Code_OK)
 			for i, e := range resp.GetEntries() {

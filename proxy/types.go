@@ -36,8 +36,8 @@ var topicTypeNames = map[controlv1.TopicType]string{
 // badType says why the topic does not take the message, or this server not yet.
 func badType(t *controlv1.Topic, m *wire.Message, nowMS int64) *pb.Status {
 	kind := m.Type()
-	late := false // a delivery time that has come is no delay
-	if at, valid := m.Deliver.Millis(); kind == pb.MessageType_DELAY && valid {
+	late := false // a delivery time that has come is no delay; what else it wants must be built, too
+	if at, valid := m.Deliver.Millis(); kind == pb.MessageType_DELAY && valid && !m.Group.Set && !m.Ranked && !m.LiteTopic.Set {
 		late = at <= nowMS
 	}
 	taken := false
