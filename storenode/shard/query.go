@@ -67,7 +67,10 @@ func (s *Shard) query(op *storeapi.Op, r *storeapi.Query) {
 		return
 	}
 	term, limit := s.tail.term, s.views.applied.End()
-	active := s.views.keys.Snapshot()
+	active := activePart{s.views.keys.Snapshot(), limit}
+	if lsn, ok := s.views.queues.Since(r.FromMS); ok {
+		active.since = lsn
+	}
 	s.read(func() {
 		found, err := s.search(r, active, limit)
 		if err != nil {

@@ -108,3 +108,24 @@ func TestRestoreIsLive(t *testing.T) {
 		}
 	}
 }
+
+// TestAReplayKeepsLittleInMemory: however many segments it goes over, it leaves no
+// more than one checkpoint to be written.
+func TestAReplayKeepsLittleInMemory(t *testing.T) {
+	d := disk.NewMemory()
+	l := begin(t, d, 0)
+	l.bulk(0, 60)
+	l.stop()
+	remove(t, d, files(t, d, "ckpt-")...)
+	remove(t, d, indexes(t, d)...)
+	l.reopen()
+	if err := l.shard.recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n, sealed := len(l.shard.chores.tasks), len(l.shard.commitlog.Segments())-1; n > 1 || len(indexes(t, d)) != sealed {
+		t.Errorf("%d chores wait, %d of %d segments have their index", n, len(indexes(t, d)), sealed)
+	}
+	if err := l.shard.release(); err != nil {
+		t.Fatal(err)
+	}
+}

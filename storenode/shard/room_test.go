@@ -3,6 +3,9 @@
 package shard
 
 import (
+	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/mansiomq/mansio/internal/storeapi"
@@ -140,5 +143,33 @@ func TestStopOnAFullDisk(t *testing.T) {
 		if got := <-r; got.Code == storeapi.Unknown {
 			t.Fatalf("%v", got)
 		}
+	}
+}
+
+// TestACheckpointWithoutSpace is tried again, and the index before it is not
+// written and opened once more each time.
+func TestACheckpointWithoutSpace(t *testing.T) {
+	d := disk.NewMemory()
+	l := begin(t, d, 0)
+	var opened atomic.Int64
+	again := make(chan struct{}, 8)
+	d.Hook(func(c disk.Call) error {
+		switch {
+		case c.Op == disk.OpOpen && strings.HasSuffix(c.Name, ".idx"):
+			opened.Add(1)
+		case c.Op == disk.OpWrite && strings.Contains(c.Name, "ckpt-"):
+			again <- struct{}{}
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	l.bulk(0, 9) // one segment
+	for range 3 {
+		<-again
+	}
+	d.Hook(nil)
+	l.stop()
+	if n := opened.Load(); n != 1 {
+		t.Fatalf("the index was opened %d times", n)
 	}
 }

@@ -21,9 +21,15 @@ const scanBytesMax = 64 << 20
 // and most queries want few.
 const candidatesMax = 256
 
+// activePart is what the active segment has for a query.
+type activePart struct {
+	keys  *keyindex.Run
+	since ident.LSN // where the query's time begins in it, or its end
+}
+
 // search finds messages on a reader goroutine; limit is the end of what is
 // committed, active what the active segment has.
-func (s *Shard) search(r *storeapi.Query, active *keyindex.Run, limit ident.LSN) (*storeapi.QueryResult, error) {
+func (s *Shard) search(r *storeapi.Query, active activePart, limit ident.LSN) (*storeapi.QueryResult, error) {
 	f := &found{max: min(max(r.Max, 1), queryMax)}
 	q := keyindex.Query{From: r.After + 1, To: limit, Max: candidatesMax}
 	switch {
@@ -32,11 +38,11 @@ func (s *Shard) search(r *storeapi.Query, active *keyindex.Run, limit ident.LSN)
 	case r.Key != "":
 		q.Key = keyindex.OfKey(r.Topic, ident.Hash32(r.Key))
 	default:
-		err := s.searchTime(r, f, limit)
+		err := s.searchTime(r, f, active.since, limit)
 		return &f.result, err
 	}
 	for {
-		lsns, more, err := s.keys.Find(nil, active, q)
+		lsns, more, err := s.keys.Find(nil, active.keys, q)
 		if err != nil {
 			return nil, err
 		}
@@ -63,20 +69,44 @@ func (s *Shard) search(r *storeapi.Query, active *keyindex.Run, limit ident.LSN)
 // errEnough ends a scan.
 var errEnough = errors.New("enough")
 
-// searchTime reads the log from the segment in which the time begins.
-func (s *Shard) searchTime(r *storeapi.Query, f *found, limit ident.LSN) error {
-	from := s.commitlog.Start()
-	for _, g := range s.commitlog.Segments() {
-		if g.FirstTimeMS != 0 && g.FirstTimeMS < r.FromMS || g.Base <= r.After {
-			from = g.Base
+// timeStart is where a search by time begins: at the first message of that time,
+// or at the last one that was answered. active is where the time begins in the
+// active segment.
+func (s *Shard) timeStart(r *storeapi.Query, active ident.LSN) (from ident.LSN, err error) {
+	from = active
+	for _, src := range s.archive.Sources() {
+		if src.Segment().Base < s.commitlog.Start() {
+			continue
+		}
+		lsn, ok, err := src.Since(r.FromMS)
+		if err != nil {
+			return 0, err
+		}
+		if ok {
+			from = min(lsn, active)
+			break
 		}
 	}
-	scanned := from
-	err := s.commitlog.Scan(s.life, from, limit, func(e *record.Entry) error {
+	if r.After > from {
+		if _, _, err := s.commitlog.Read(r.After, nil); err == nil { // else it names no entry
+			from = r.After
+		}
+	}
+	return from, nil
+}
+
+// searchTime reads the log from where the time begins.
+func (s *Shard) searchTime(r *storeapi.Query, f *found, active, limit ident.LSN) error {
+	from, err := s.timeStart(r, active)
+	if err != nil || from >= limit {
+		return err
+	}
+	scanned := max(from, r.After)
+	err = s.commitlog.Scan(s.life, from, limit, func(e *record.Entry) error {
 		if e.TimeMS >= r.ToMS {
 			return errEnough
 		}
-		if e.LSN-scanned > scanBytesMax {
+		if e.LSN > scanned+scanBytesMax {
 			f.result.More = true
 			return errEnough
 		}

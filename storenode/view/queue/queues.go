@@ -202,6 +202,10 @@ func (q *Queues) OffsetAtTime(t ident.Topic, qu ident.Queue, timeMS int64) (iden
 	return q.first(e) + ident.Offset(lo), lo < hot.count
 }
 
+// Since returns the LSN of the active segment's first posting whose log time is
+// not before timeMS, or false if there is none.
+func (q *Queues) Since(timeMS int64) (ident.LSN, bool) { return q.active.times.since(timeMS) }
+
 // Freeze ends the active segment [base, end) at its Seal: it returns the run of
 // its postings and starts an empty segment at end.
 func (q *Queues) Freeze(base, end ident.LSN) *Run {
