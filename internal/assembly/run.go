@@ -65,7 +65,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	p.group.StopMax = stopMax
 	p.dialer = rpc.NewDialer(p.guard, cfg.Telemetry.DialOptions()...)
 	defer func() { err = errors.Join(err, p.dialer.Close()) }()
-	p.peers = newPeers(p.dialer, cfg.Name, p.logger)
+	far := rpc.NewDialer(p.guard, cfg.Telemetry.DialOptions()...) // the peers' own: they forget addresses
+	defer func() { err = errors.Join(err, far.Close()) }()
+	p.peers = newPeers(p.table, far, cfg.Name, p.logger)
 	setMemory(cfg.MemoryBytes)
 	if err := p.assemble(ctx); err != nil {
 		return err
