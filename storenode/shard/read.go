@@ -45,21 +45,9 @@ func (s *Shard) storedAt(lsn ident.LSN, bytes int) (stored, error) {
 	if err != nil {
 		return stored{}, err
 	}
-	body := e.Body
-	switch e.Type {
-	case record.TypeMessage:
-	case record.TypeDeadLetter:
-		d, err := record.DecodeDeadLetter(e.Body)
-		if err != nil {
-			return stored{}, fault.E("read message", fault.Corrupt, err)
-		}
-		body = d.Payload
-	default:
-		return stored{}, fault.Errorf("read message", fault.Corrupt, "%v at LSN %d", e.Type, lsn)
-	}
-	p, err := message.Parse(body)
-	if err != nil {
-		return stored{}, fault.E("read message", fault.Corrupt, err)
+	p, ok := payloadOf(&e)
+	if !ok {
+		return stored{}, fault.Errorf("read message", fault.Corrupt, "%v at LSN %d holds none", e.Type, lsn)
 	}
 	return stored{lsn: lsn, timeMS: e.TimeMS, payload: p}, nil
 }

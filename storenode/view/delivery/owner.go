@@ -108,16 +108,6 @@ func (d *Deliveries) ApplyTermStart(h *record.Header, prevTimeMS int64) {
 	}
 }
 
-// Owns reports whether the client owns a lease in that group and topic.
-func (d *Deliveries) Owns(k Key, client string) bool {
-	p := d.pairs[k]
-	if p == nil {
-		return false
-	}
-	_, ok := p.ownerOf[client]
-	return ok
-}
-
 // AppendRenewals appends, for every group and topic in which the client owns a
 // lease that its sign of life can renew, the item of a Renew entry. A group of
 // 0 means all groups. The order is that of group and topic ids.

@@ -3,8 +3,6 @@
 package delivery
 
 import (
-	"math/bits"
-
 	"github.com/mansiomq/mansio/internal/ident"
 )
 
@@ -38,24 +36,6 @@ func (d *Deliveries) Stats(k Key) (Stats, bool) {
 		s.Done += q.next - q.base - q.live - q.available
 	}
 	return s, true
-}
-
-// Overdue counts the leases whose due has passed at nowMS: they are in flight
-// no more, though nobody received them again.
-func (d *Deliveries) Overdue(k Key, nowMS int64) (n uint64) {
-	p := d.pairs[k]
-	if p == nil {
-		return 0
-	}
-	for _, qi := range p.order {
-		for _, r := range d.queues.at(qi).chunks {
-			if r.id != 0 {
-				due := d.expired(p, d.chunks.at(r.id), ^uint64(0), nowMS)
-				n += uint64(bits.OnesCount64(due)) //nolint:gosec // 0…64
-			}
-		}
-	}
-	return n
 }
 
 // Position is where a group stands in one queue.
