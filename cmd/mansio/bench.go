@@ -14,6 +14,7 @@ import (
 	"github.com/mansiomq/mansio/internal/bench"
 	"github.com/mansiomq/mansio/internal/cli"
 	"github.com/mansiomq/mansio/internal/fault"
+	"github.com/mansiomq/mansio/internal/rpc"
 )
 
 func newBench() *cobra.Command {
@@ -42,10 +43,16 @@ func benchCommand(use, short string, run func(context.Context, *settings, bench.
 			if err != nil {
 				return err
 			}
+			if use == "e2e" && o.Body < bench.BodyMin {
+				return usagef("--size %d: the ledger needs %d bytes", o.Body, bench.BodyMin)
+			}
 			progress := cli.NewProgress(c.ErrOrStderr())
 			o.Progress = func(text string) { progress.Show("%s", text) }
 			value, table, err := run(c.Context(), s, o)
 			progress.Clear()
+			if fault.Is(rpc.Fault(err), fault.Unavailable) && value == nil {
+				err = cli.Explain(err, o.Endpoint, bench.CallTimeout)
+			}
 			if value != nil { // also a run that failed has something to show
 				err = errors.Join(p.Print(value, table), err)
 			}

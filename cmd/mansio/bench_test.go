@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"strconv"
 	"strings"
@@ -62,9 +63,20 @@ func TestBenchCommands(t *testing.T) {
 	if o.failed == nil || !strings.Contains(o.out, "0 in") {
 		t.Errorf("nothing went through: %v, %s", o.failed, o.out)
 	}
-	for _, line := range []string{"bench send --size 5MiB", "bench send --size x", "bench send --server-pid x", "bench echo --mode fly", "bench send -o csv", "bench e2e --size 10"} {
-		if o := mansio(t, strings.Fields(line)...); o.failed == nil {
-			t.Errorf("%s: accepted", line)
+	t.Setenv("MANSIO_SERVER", address)
+	o = mansio(t, "bench", "e2e", "--count", "7", "--group", "third", "--wait", "1s", "--drain", "200ms", "-o", "json")
+	r = bench.Result{}
+	if err := json.Unmarshal([]byte(o.out), &r); err != nil || o.failed != nil || r.Messages != 7 || r.Ledger.Acknowledged != 7 {
+		t.Errorf("%v, %v: %s", err, o.failed, o.out)
+	}
+	if o := mansio(t, "bench", "send", "--server", "127.0.0.1:1"); o.failed == nil || !strings.Contains(o.failed.Error(), "connection refused (server 127.0.0.1:1: does it run?") ||
+		strings.Contains(o.failed.Error(), "rpc error") {
+		t.Errorf("%v", o.failed)
+	}
+	for _, line := range []string{"bench send --size 5MiB", "bench send --size x", "bench send --server-pid x", "bench echo --mode fly", "bench send -o csv", "bench e2e --size 10", "bench send --in-flight 0"} {
+		o := mansio(t, strings.Fields(line)...)
+		if _, usage := errors.AsType[*usageError](o.failed); !usage {
+			t.Errorf("%s: %v", line, o.failed)
 		}
 	}
 }

@@ -58,7 +58,7 @@ type exchange struct {
 	mu       sync.Mutex
 	delivery *hdrhistogram.Histogram
 	errors   errorCounts
-	settled  int64     // acknowledged since the warm-up
+	settled  int64     // sent since the warm-up, and acknowledged
 	last     time.Time // of those
 	begin    time.Time
 }
@@ -152,9 +152,9 @@ func (e *exchange) delivered(ctx context.Context, k *rocketmq.Consumer, msg *v2.
 	e.ledger.done(m)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if now := time.Now(); first && now.After(e.begin) {
+	if first && m.sent.After(e.begin) {
 		e.settled++
-		e.last = now
+		e.last = time.Now()
 	}
 }
 

@@ -192,9 +192,8 @@ func TestWrongServers(t *testing.T) {
 // TestServersWordsStay: only an error of the way to the server gets advice about
 // that way.
 func TestServersWordsStay(t *testing.T) {
-	c := &Conn{ClientConn: &grpc.ClientConn{}, timeout: time.Second}
 	said := rpc.Status(fault.Errorf("", fault.Unavailable, "no controller can be reached"))
-	if err := c.Explain(said); err.Error() != "no controller can be reached" || !fault.Is(err, fault.Unavailable) {
+	if err := Explain(said, "127.0.0.1:8081", time.Second); err.Error() != "no controller can be reached" || !fault.Is(err, fault.Unavailable) {
 		t.Error(err)
 	}
 }

@@ -107,7 +107,11 @@ func Call[Q, A any](
 }
 
 // Explain adds what to do to errors that the server did not write.
-func (c *Conn) Explain(err error) error {
+func (c *Conn) Explain(err error) error { return Explain(err, c.Target(), c.timeout) }
+
+// Explain adds what to do to errors that the server did not write: target is its
+// address, and timeout how long an answer was waited for.
+func Explain(err error, target string, timeout time.Duration) error {
 	if err == nil {
 		return nil
 	}
@@ -120,11 +124,11 @@ func (c *Conn) Explain(err error) error {
 	case kind == fault.Unavailable && strings.Contains(err.Error(), "x509: "):
 		return fault.Errorf("", kind, "%s (of a certificate that mansio made itself: --tls-ca DATA/tls/cert.pem, or --tls-skip-verify)", rpc.Cause(err))
 	case kind == fault.Unavailable:
-		return fault.Errorf("", kind, "%s (server %s: does it run? another one: --server HOST:PORT)", rpc.Cause(err), c.Target())
+		return fault.Errorf("", kind, "%s (server %s: does it run? another one: --server HOST:PORT)", rpc.Cause(err), target)
 	case kind == fault.Timeout:
-		return fault.Errorf("", kind, "no answer from %s within %v (more: --timeout)", c.Target(), c.timeout)
+		return fault.Errorf("", kind, "no answer from %s within %v (more: --timeout)", target, timeout)
 	case kind == fault.Unsupported:
-		return fault.Errorf("", kind, "%w (%s does not offer this: ask a proxy)", err, c.Target())
+		return fault.Errorf("", kind, "%w (%s does not offer this: ask a proxy)", err, target)
 	}
 	return err
 }
