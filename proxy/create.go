@@ -59,7 +59,7 @@ func (p *Proxy) create(ctx context.Context, n *creation) (any, *pb.Status) {
 		return nil, statusf(n.missing, "%s %s does not exist: %v", n.what, n.name, err)
 	case fault.Invalid:
 		return nil, statusf(pb.Code_BAD_REQUEST, "%s %s: %v", n.what, n.name, err)
-	case fault.Throttled:
+	case fault.Throttled, fault.DiskFull:
 		return nil, statusf(pb.Code_TOO_MANY_REQUESTS, "%s %s is not created: %v", n.what, n.name, err)
 	default:
 		if err != nil {

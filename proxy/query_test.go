@@ -15,6 +15,8 @@ import (
 	"google.golang.org/grpc/codes"
 	grpcstatus "google.golang.org/grpc/status"
 
+	"github.com/mansiomq/mansio/internal/fault"
+	"github.com/mansiomq/mansio/internal/rpc"
 	pb "github.com/mansiomq/mansio/proto/apache/rocketmq/v2"
 	controlv1 "github.com/mansiomq/mansio/proto/mansio/control/v1"
 )
@@ -106,6 +108,8 @@ func TestRouteCreates(t *testing.T) {
 			wantCode(f.t, "creation is off", query("other"), pb.Code_TOPIC_NOT_FOUND)
 			f.ctl.err = grpcstatus.Error(codes.Unavailable, "away")
 			wantCode(f.t, "controller away", query("other"), pb.Code_INTERNAL_SERVER_ERROR)
+			f.ctl.err = rpc.Status(fault.Errorf("", fault.DiskFull, "the controller's disk is full"))
+			wantCode(f.t, "controller's disk full", query("another"), pb.Code_TOO_MANY_REQUESTS)
 			wantCode(f.t, "known topic, controller away", query("fresh"), pb.Code_OK)
 		})
 	}, autoTopics)
