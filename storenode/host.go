@@ -46,6 +46,7 @@ func shardDir(dir string, id ident.Shard) string {
 
 // openAll opens what lies in the data directories.
 func (n *Node) openAll() error {
+	var all []*hosted
 	for _, dir := range n.o.Dirs {
 		store := filepath.Join(dir, "store")
 		names, err := n.o.FS.List(store)
@@ -61,7 +62,7 @@ func (n *Node) openAll() error {
 			if err != nil {
 				continue
 			}
-			h := n.open(ident.Shard(id), filepath.Join(store, name))
+			h := n.open(n.options(ident.Shard(id), filepath.Join(store, name)))
 			if h == nil {
 				continue
 			}
@@ -69,29 +70,34 @@ func (n *Node) openAll() error {
 				return fault.Errorf("open data directory", fault.Invalid, "shard %d lies in both %s and %s: move one of them away", h.id, twin.dir, h.dir)
 			}
 			n.mu.shards[h.id] = h
-			n.start <- h
+			all = append(all, h)
 		}
+	}
+	n.start = make(chan *hosted, len(all)+startMax)
+	for _, h := range all {
+		n.start <- h
 	}
 	return nil
 }
 
 // open opens one replica; nil when the folder holds none: its creation was
 // never finished, and never answered.
-func (n *Node) open(id ident.Shard, dir string) *hosted {
-	h := newHosted(id, dir)
-	s, err := shard.Open(n.options(id, dir))
+func (n *Node) open(o shard.Options) *hosted {
+	h := newHosted(o.ID, o.Dir)
+	s, err := shard.Open(o)
 	switch {
 	case fault.Is(err, fault.NotFound):
 		return nil
 	case err != nil:
 		h.failure = err.Error()
-		n.logger.Error("replica can't be opened", "shard", id, "dir", dir, "error", err)
+		n.logger.Error("replica can't be opened", "shard", o.ID, "dir", o.Dir, "error", err)
 	default:
 		h.shard = s
 	}
 	return h
 }
 
+// options are those of a shard. The caller holds n.mu, or nobody else knows n yet.
 func (n *Node) options(id ident.Shard, dir string) shard.Options {
 	return shard.Options{
 		ID: id, ClusterHash: ident.Hash64(n.mu.cluster), Instance: n.o.Instance, BootID: n.o.BootID, FS: n.o.FS, Dir: dir,
@@ -109,34 +115,38 @@ func (n *Node) ringBytes() int64 {
 	return n.o.RingBytes / int64(min(max(len(n.mu.shards), 1), ringSharesMax))
 }
 
-// create makes an empty replica in the directory with the most free space.
+// create makes an empty replica in the directory with the most free space. Other
+// shards are served meanwhile.
 func (n *Node) create(id ident.Shard, incarnation uint64) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.mu.cluster == "" {
-		return fault.Errorf("create replica", fault.Unavailable, "the node has not been told yet which cluster it belongs to")
+	const op = "create replica"
+	n.creating.Lock()
+	defer n.creating.Unlock()
+	h := n.find(id)
+	n.mu.RLock()
+	cluster, o := n.mu.cluster, n.options(id, "")
+	n.mu.RUnlock()
+	switch {
+	case cluster == "":
+		return fault.Errorf(op, fault.Unavailable, "the node has not been told yet which cluster it belongs to")
+	case h != nil && h.shard != nil && h.shard.Incarnation() == incarnation:
+		return nil
+	case h != nil:
+		return fault.Errorf(op, fault.Exists, "shard %d lies in %s already, as another incarnation", id, h.dir)
+	case len(n.start) >= startMax:
+		return fault.Errorf(op, fault.Throttled, "%d shards wait to be started", startMax)
 	}
-	if h := n.mu.shards[id]; h != nil {
-		if h.shard != nil && h.shard.Incarnation() == incarnation {
-			return nil
-		}
-		return fault.Errorf("create replica", fault.Exists, "shard %d lies in %s already, as another incarnation", id, h.dir)
-	}
-	dir := shardDir(n.roomiest(), id)
-	if err := shard.Create(n.options(id, dir), incarnation); err != nil {
+	o.Dir = shardDir(n.roomiest(), id)
+	if err := shard.Create(o, incarnation); err != nil {
 		return err
 	}
-	h := n.open(id, dir)
-	if h == nil || h.shard == nil {
-		return fault.Errorf("create replica", fault.Internal, "shard %d can't be opened in %s", id, dir)
+	if h = n.open(o); h == nil || h.shard == nil {
+		return fault.Errorf(op, fault.Internal, "shard %d can't be opened in %s", id, o.Dir)
 	}
+	n.mu.Lock()
 	n.mu.shards[id] = h
-	select {
-	case n.start <- h:
-		return nil
-	default:
-		return fault.Errorf("create replica", fault.Throttled, "%d shards wait to be started", startMax)
-	}
+	n.mu.Unlock()
+	n.start <- h
+	return nil
 }
 
 func (n *Node) roomiest() string {

@@ -40,12 +40,15 @@ func (n *Node) AcceptLoss(ctx context.Context, r *replicav1.AcceptLossRequest) (
 
 // reopen puts a replica that has ended into service again.
 func (n *Node) reopen(old *hosted) {
-	n.mu.Lock()
-	h := n.open(old.id, old.dir)
+	n.mu.RLock()
+	o := n.options(old.id, old.dir)
+	n.mu.RUnlock()
+	h := n.open(o)
 	if h == nil {
 		h = newHosted(old.id, old.dir)
 		h.failure = "the replica's meta file is gone"
 	}
+	n.mu.Lock()
 	n.mu.shards[old.id] = h
 	n.mu.Unlock()
 	n.start <- h

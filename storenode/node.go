@@ -68,12 +68,14 @@ type Node struct {
 		node    ident.Node              // guarded
 		ended   bool                    // guarded; no shard is started any more
 	}
-	losing sync.Mutex   // held while a replica is closed, cut and opened again
-	start  chan *hosted // shards for Run to run
-	report chan struct{}
+	losing   sync.Mutex   // held while a replica is closed, cut and opened again
+	creating sync.Mutex   // held while a replica is created; taken before mu
+	start    chan *hosted // shards for Run to run
+	report   chan struct{}
 }
 
-// startMax bounds the shards that wait for Run to take them.
+// startMax bounds the shards that wait for Run to take them, beside those that
+// were there when the node was made.
 const startMax = 1024
 
 // New opens the replicas in the node's directories; Run recovers them. A
@@ -86,7 +88,7 @@ func New(o Config) (*Node, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	n := &Node{o: o, logger: o.Logger, start: make(chan *hosted, startMax), report: make(chan struct{}, 1)}
+	n := &Node{o: o, logger: o.Logger, report: make(chan struct{}, 1)}
 	n.mu.shards = map[ident.Shard]*hosted{}
 	n.mu.cluster, n.mu.node = o.ClusterUUID, o.NodeID
 	if err := n.openAll(); err != nil {

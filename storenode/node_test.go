@@ -244,3 +244,63 @@ func TestForeignAndDoubleReplicasAreNotServed(t *testing.T) {
 		t.Fatalf("opened a shard that lies in two directories: %v", err)
 	}
 }
+
+// TestOneCreationHoldsUpNoOtherShard: the disk may take its time.
+func TestOneCreationHoldsUpNoOtherShard(t *testing.T) {
+	fs, c := disk.NewMemory(), newController()
+	h := start(t, config(t, fs, c, 11))
+	defer h.stop(t)
+	h.joined(c)
+	if _, err := h.Create(t.Context(), &replicav1.CreateRequest{Shard: 1, Incarnation: 5}); err != nil {
+		t.Fatal(err)
+	}
+	entered, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	fs.Hook(func(c disk.Call) error {
+		if strings.Contains(c.Name, "shard-000002") {
+			once.Do(func() { close(entered) })
+			<-release
+		}
+		return nil
+	})
+	created := make(chan error, 2)
+	for range 2 { // the controller asks again
+		go func() {
+			_, err := h.Create(t.Context(), &replicav1.CreateRequest{Shard: 2, Incarnation: 5})
+			created <- err
+		}()
+	}
+	<-entered
+	done := make(chan storeapi.Reply, 1)
+	h.Submit([]*storeapi.Op{{Shard: 1, Request: &storeapi.Offsets{Topic: 1}, Done: func(r storeapi.Reply) { done <- r }}})
+	if r := <-done; r.Code != storeapi.NotLeader {
+		t.Fatal(r)
+	}
+	close(release)
+	for range 2 {
+		if err := <-created; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if h.find(2).shard == nil {
+		t.Fatal("it is not there")
+	}
+}
+
+// TestManyReplicasOpen: as many as lie there, before anybody runs them.
+func TestManyReplicasOpen(t *testing.T) {
+	fs, c := disk.NewMemory(), newController()
+	cfg := config(t, fs, c, 11)
+	for id := range startMax + 10 {
+		if err := fs.MkdirAll(shardDir("a", ident.Shard(id))); err != nil { //nolint:gosec // small
+			t.Fatal(err)
+		}
+		if err := disk.Replace(fs, shardDir("a", ident.Shard(id))+"/meta.a", []byte("damaged")); err != nil { //nolint:gosec // small
+			t.Fatal(err)
+		}
+	}
+	n, err := New(cfg)
+	if err != nil || len(n.all()) != startMax+10 {
+		t.Fatal(len(n.all()), err)
+	}
+}
