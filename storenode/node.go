@@ -143,6 +143,17 @@ func (n *Node) Submit(ops []*storeapi.Op) {
 	}
 }
 
+// Clean reports, when Run has ended, whether each replica marked its stop clean:
+// the next start finds their logs whole.
+func (n *Node) Clean() bool {
+	for _, h := range n.all() {
+		if h.shard == nil || !h.shard.Clean() {
+			return false
+		}
+	}
+	return true
+}
+
 // Ready says why the node can't serve yet; nil when it has joined its cluster
 // and each of its replicas has come up: leads, or waits for another that does,
 // or has failed, which waiting does not mend.

@@ -22,8 +22,8 @@ func main() { os.Exit(run(os.Args[1:])) }
 
 // run runs one command line and returns its exit code.
 func run(line []string) int {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
 	stopOnSignal(cancel)
 	root := newRoot()
 	root.SetArgs(line)
@@ -43,13 +43,13 @@ func oneLine(err error) string { return strings.ReplaceAll(strings.TrimSpace(err
 
 // stopOnSignal cancels at the first SIGINT or SIGTERM, so that everything under
 // way is finished, and exits at once at the second.
-func stopOnSignal(cancel context.CancelFunc) {
+func stopOnSignal(cancel context.CancelCauseFunc) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	go func() {
-		<-signals
-		cancel()
 		s := <-signals
+		cancel(fmt.Errorf("signal: %v", s))
+		s = <-signals
 		code := 128
 		if n, ok := s.(syscall.Signal); ok {
 			code += int(n)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -54,6 +55,37 @@ func standalone(t *testing.T, logger *slog.Logger) Config {
 		StoreNode:  &StoreNode{Node: "test", SegmentBytes: 8 << 20, MinFreeBytes: 1, Retention: time.Hour},
 		Proxy:      &Proxy{Listen: "127.0.0.1:0"},
 	}
+}
+
+// TestStopIsTold: a stop leaves two lines, which say why, how long, and whether
+// the next start has something to recover.
+func TestStopIsTold(t *testing.T) {
+	var lines lockedBuffer
+	_, stop := start(t, standalone(t, slog.New(slog.NewTextHandler(&lines, nil))))
+	stop()
+	for _, want := range []string{`msg=stopping reason="context canceled"`, `msg=stopped took=`, ` clean=true`} {
+		if n := strings.Count(lines.String(), want); n != 1 {
+			t.Errorf("%d times %s in\n%s", n, want, lines.String())
+		}
+	}
+}
+
+// lockedBuffer is a buffer for several writers.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // TestLogKeysAreUnique: of a record that has a key twice a collector keeps half.

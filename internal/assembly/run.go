@@ -42,6 +42,9 @@ type process struct {
 	where  Addresses
 	alive  *telemetry.Health
 	ready  *telemetry.Health
+	// clean reports after a stop whether the next start has nothing to recover; nil
+	// without data of a store node.
+	clean func() bool
 }
 
 // Run runs the configured roles until ctx ends or one of them fails, then stops
@@ -63,6 +66,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		p.where.Data = p.data.Path()
 	}
 	p.group.StopMax = stopMax
+	defer p.tellStop(ctx)()
 	p.dialer = rpc.NewDialer(p.guard, cfg.Telemetry.DialOptions()...)
 	defer func() { err = errors.Join(err, p.dialer.Close()) }()
 	far := rpc.NewDialer(p.guard, cfg.Telemetry.DialOptions()...) // the peers' own: they forget addresses
@@ -85,6 +89,30 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	cancel()
 	<-done
 	return err
+}
+
+// tellStop has a line written when a stop begins; the result writes one when
+// there was a stop and it is over.
+func (p *process) tellStop(ctx context.Context) (stopped func()) {
+	var began time.Time
+	p.group.Stopping = func(ended string) {
+		began = time.Now()
+		why := "the part ended: " + ended
+		if ended == "" {
+			why = context.Cause(ctx).Error()
+		}
+		p.logger.InfoContext(ctx, "stopping", "reason", why)
+	}
+	return func() {
+		if began.IsZero() {
+			return
+		}
+		facts := []any{"took", time.Since(began).Round(time.Millisecond)}
+		if p.clean != nil {
+			facts = append(facts, "clean", p.clean())
+		}
+		p.logger.InfoContext(ctx, "stopped", facts...)
+	}
 }
 
 // readyEvery is how often a starting process looks whether it serves.

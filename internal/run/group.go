@@ -26,6 +26,9 @@ type Group struct {
 	// StopMax bounds how long Run waits for the parts when it stops them all;
 	// 0 = as long as it takes.
 	StopMax time.Duration
+	// Stopping is called once, before any part is told to stop, with the name of the
+	// part that ended by itself; empty: none did. May be nil.
+	Stopping func(ended string)
 
 	parts []*part
 	ready chan struct{}
@@ -91,6 +94,9 @@ func (g *Group) Run(ctx context.Context) error {
 			}
 		}
 	}
+	if g.Stopping != nil {
+		g.Stopping(firstEnded(g.parts[:started]))
+	}
 	return g.stop(g.parts[:started])
 }
 
@@ -123,6 +129,18 @@ func (p *part) awaitReady(ctx context.Context, ended chan struct{}) bool {
 		ended <- struct{}{} // keep it for whoever looks next
 		return false
 	}
+}
+
+// firstEnded is the name of the first part that has ended.
+func firstEnded(parts []*part) string {
+	for _, p := range parts {
+		select {
+		case <-p.done:
+			return p.name
+		default:
+		}
+	}
+	return ""
 }
 
 func (g *Group) stop(parts []*part) error {

@@ -55,6 +55,7 @@ func TestGroupOrder(t *testing.T) {
 		var g Group
 		g.Add("a", j.part("a", 2*time.Second))
 		g.Add("b", j.part("b", time.Second))
+		g.Stopping = func(ended string) { j.note("stopping" + ended) }
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
 			<-g.Ready()
@@ -64,7 +65,7 @@ func TestGroupOrder(t *testing.T) {
 		if err := g.Run(ctx); err != nil {
 			t.Fatal(err)
 		}
-		want := []string{"a starts", "a ready", "b starts", "b ready", "all ready", "b stopped", "a stopped"}
+		want := []string{"a starts", "a ready", "b starts", "b ready", "all ready", "stopping", "b stopped", "a stopped"}
 		if diff := cmp.Diff(want, j.lines); diff != "" {
 			t.Error(diff)
 		}
@@ -124,10 +125,11 @@ func TestGroupPartEndsByItself(t *testing.T) {
 		var g Group
 		g.Add("a", j.part("a", time.Second))
 		g.AddFunc("b", func(context.Context) error { return nil })
+		g.Stopping = func(ended string) { j.note("stopping, ended: " + ended) }
 		if err := g.Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Join(j.lines, ", "); got != "a starts, a ready, a stopped" {
+		if got := strings.Join(j.lines, ", "); got != "a starts, a ready, stopping, ended: b, a stopped" {
 			t.Error(got)
 		}
 	})

@@ -64,6 +64,9 @@ func (s *Shard) stop() error {
 	}
 }
 
+// Clean reports, when Run has ended, whether the stop was marked clean.
+func (s *Shard) Clean() bool { return s.meta.Get().Clean }
+
 // refuse begins the end: what waits in the inbox and what still comes is told
 // that the shard stops.
 func (s *Shard) refuse() {
