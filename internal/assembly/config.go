@@ -88,8 +88,8 @@ type Addresses struct {
 	Data                            string
 }
 
-// guardOf loads the secrets and checks that no internal service is offered to
-// strangers.
+// guardOf loads the secrets and checks that internal services are not offered to
+// strangers, and are to the other processes.
 func (c *Config) guardOf() (rpc.Guard, error) {
 	guard, err := rpc.LoadGuard(c.ClusterSecretFile, c.AdminTokenFile)
 	if err != nil {
@@ -104,6 +104,7 @@ func (c *Config) guardOf() (rpc.Guard, error) {
 		if err := guard.CheckListen(c.StoreNode.Listen); err != nil {
 			return guard, err
 		}
+		return guard, c.StoreNode.checkAdvertise()
 	}
 	return guard, nil
 }

@@ -70,6 +70,18 @@ func (c *Config) validateAddresses() error {
 	return nil
 }
 
+// checkAdvertise refuses a node that listens on every address and does not say at
+// which one others reach it.
+func (n *StoreNode) checkAdvertise() error {
+	host, _, err := net.SplitHostPort(n.Listen)
+	ip := net.ParseIP(host)
+	if err != nil || n.Advertise != "" || host != "" && (ip == nil || !ip.IsUnspecified()) {
+		return nil
+	}
+	return fault.Errorf("configuration", fault.Invalid,
+		"--listen %q is every address of this machine: give --advertise HOST:PORT, where the other processes reach this node", n.Listen)
+}
+
 // isAddress reports whether the text is HOST:PORT. For a listener HOST may be
 // missing, which means all, and PORT may be 0, which means any.
 func isAddress(text string, listener bool) bool {
