@@ -27,6 +27,8 @@ const (
 	messageBytesMax = 24 << 20
 	// streamsMax bounds the calls in flight on one connection: parked receives are calls too.
 	streamsMax = 65536
+	// headersMax bounds the headers of one call, in bytes: they hold tokens and names.
+	headersMax = 64 << 10
 	// keepaliveEvery is how long a connection may be silent before the server asks whether the peer lives.
 	keepaliveEvery = 30 * time.Second
 	// keepaliveWait is how long it then waits for the answer.
@@ -83,6 +85,7 @@ func NewServer(options ServerOptions) *Server {
 		metric.WithDescription("Calls that ended in a panic of their handler"))
 	settings := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(messageBytesMax),
+		grpc.MaxHeaderListSize(headersMax),
 		grpc.MaxConcurrentStreams(streamsMax),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveEvery, Timeout: keepaliveWait}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMin, PermitWithoutStream: true}),

@@ -19,9 +19,11 @@ import (
 const (
 	// recordHandshake is the first byte of every TLS connection.
 	recordHandshake = 0x16
-	// peekBytes holds what is read before it is known what a connection speaks: a
-	// PROXY header of version 1 has at most 107 bytes and must come in one read.
+	// peekBytes holds what is read before it is known what a connection speaks.
 	peekBytes = 256
+	// headerBytes holds a PROXY header: load balancers append facts to those of
+	// version 2, such as ids and names of certificates, and it must come whole.
+	headerBytes = 4 << 10
 )
 
 // Info is what is known of a connection. It is the AuthInfo of gRPC's peer.
@@ -93,7 +95,11 @@ func (c *conn) RemoteAddr() net.Addr { return c.remote }
 // ServerHandshake implements credentials.TransportCredentials. gRPC calls it in
 // a goroutine of the connection, with the deadline set.
 func (s *sniffer) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	c := &conn{Conn: raw, reader: bufio.NewReaderSize(raw, peekBytes), remote: raw.RemoteAddr()}
+	size := peekBytes
+	if s.proxy {
+		size = headerBytes
+	}
+	c := &conn{Conn: raw, reader: bufio.NewReaderSize(raw, size), remote: raw.RemoteAddr()}
 	if s.proxy {
 		if err := c.readProxyHeader(); err != nil {
 			return nil, nil, err

@@ -3,6 +3,7 @@
 package listen
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -28,6 +29,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
@@ -141,6 +143,22 @@ func TestALPN(t *testing.T) {
 	}
 }
 
+// facts appends as many bytes of facts to a PROXY header of version 2 as a load balancer might.
+func facts(t *testing.T, raw []byte, n int) []byte {
+	t.Helper()
+	h, err := proxyproto.Read(bufio.NewReader(bytes.NewReader(raw)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.SetTLVs([]proxyproto.TLV{{Type: 0xEA, Value: make([]byte, n)}}); err != nil {
+		t.Fatal(err)
+	}
+	if raw, err = h.Format(); err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
 func TestProxyProtocol(t *testing.T) {
 	l := tcp(t)
 	o := options()
@@ -166,6 +184,7 @@ func TestProxyProtocol(t *testing.T) {
 		{"v1, IPv6", header(1, "[2001:db8::9]:1234", "[2001:db8::1]:80"), "[2001:db8::9]:1234", "false", "[2001:db8::9]:1234"},
 		{"v2, IPv4", header(2, "192.0.2.9:1234", "192.0.2.1:80"), "192.0.2.9:1234", "false", "192.0.2.9:1234"},
 		{"v2, IPv6", header(2, "[2001:db8::9]:1234", "[2001:db8::1]:80"), "[2001:db8::9]:1234", "false", "[2001:db8::9]:1234"},
+		{"v2, with facts", facts(t, header(2, "192.0.2.9:1234", "192.0.2.1:80"), 3000), "192.0.2.9:1234", "false", "192.0.2.9:1234"},
 		{"v1, unknown", []byte("PROXY UNKNOWN\r\n"), "", "true", ""},
 	} {
 		for kind, creds := range map[string]credentials.TransportCredentials{"tls": trusting(), "plaintext": insecure.NewCredentials()} {
@@ -338,31 +357,55 @@ func TestHugeFrame(t *testing.T) {
 	}
 }
 
-// TestPings says that clients may ping every 10 s, with and without calls, and that
+// TestHugeHeaders says that a call with more headers than any client needs is refused, and the next one is not.
+func TestHugeHeaders(t *testing.T) {
+	l := tcp(t)
+	serve(t, l, options())
+	c := dial(t, l.Addr().String(), insecure.NewCredentials(), nil)
+	for _, n := range []int{8 << 10, 8 << 20} {
+		ctx := metadata.AppendToOutgoingContext(t.Context(), "x-mq-client-id", strings.Repeat("c", n))
+		if _, err := c.Heartbeat(ctx, &pb.HeartbeatRequest{}); (err != nil) != (n > headersMax) {
+			t.Errorf("%d bytes of headers: %v", n, err)
+		}
+	}
+	seen(t, c)
+}
+
+// TestPings says that clients may ping every 10 s, that one that calls now and then
+// keeps its connection, that one that does not is let go and may come back, and that
 // a client that is gone without a word is noticed.
 func TestPings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := bufconn.Listen(64 << 10)
 		limited := Limit(l, 0)
 		serve(t, limited, options())
-		var link net.Conn
+		links := 0
 		c, err := grpc.NewClient("passthrough:///x", grpc.WithTransportCredentials(insecure.NewCredentials()),
 			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second, PermitWithoutStream: true}),
 			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-				if link != nil {
-					t.Error("the client had to connect again")
-				}
-				var err error
-				link, err = l.DialContext(ctx)
-				return link, err
+				links++
+				return l.DialContext(ctx)
 			}))
 		if err != nil {
 			t.Fatal(err)
 		}
 		client := pb.NewMessagingServiceClient(c)
-		seen(t, client)
-		timer := time.NewTimer(10 * time.Minute)
-		<-timer.C
+		after := func(d time.Duration) {
+			timer := time.NewTimer(d)
+			<-timer.C
+			synctest.Wait()
+		}
+		for range 6 {
+			seen(t, client)
+			after(idleMax - 10*time.Second)
+		}
+		if n := limited.Open(); n != 1 || links != 1 {
+			t.Errorf("%d connections are open of %d: the client had to connect again", n, links)
+		}
+		after(idleMax)
+		if n := limited.Open(); n != 0 {
+			t.Errorf("%d connections are open without a call", n)
+		}
 		seen(t, client)
 		_ = c.Close()
 		synctest.Wait()

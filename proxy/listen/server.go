@@ -33,6 +33,12 @@ const (
 	// that cut what is idle for a minute.
 	pingAfter   = 30 * time.Second
 	pingTimeout = 20 * time.Second
+	// idleMax is how long a connection may be open without a call: clients that use
+	// it have at least a telemetry stream on it.
+	idleMax = 2 * time.Minute
+	// headersMax bounds the headers of one call, in bytes: official SDKs send less
+	// than one KiB.
+	headersMax = 64 << 10
 	// clientPingMin is the shortest time between pings of a client: SDKs ping also
 	// without calls, the quickest each 10 s.
 	clientPingMin = 5 * time.Second
@@ -69,9 +75,10 @@ func ServerOptions(o Options) ([]grpc.ServerOption, error) {
 		grpc.ForceServerCodecV2(wire.NewCodec()),
 		grpc.ConnectionTimeout(handshakeMax),
 		grpc.MaxRecvMsgSize(receiveMax),
+		grpc.MaxHeaderListSize(headersMax),
 		grpc.MaxConcurrentStreams(streamsMax),
 		grpc.NumStreamWorkers(workers),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout, MaxConnectionIdle: idleMax}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: clientPingMin, PermitWithoutStream: true}),
 	}, nil
 }
