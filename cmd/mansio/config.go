@@ -119,22 +119,6 @@ func checkTypes(k *koanf.Koanf, flags *pflag.FlagSet) error {
 	return nil
 }
 
-// list reads a list: separated by commas, or a list of the file.
-func (s *settings) list(key string) (out []string) {
-	words := s.k.Strings(key)
-	if len(words) == 0 {
-		words = []string{strings.Trim(s.k.String(key), "[]")} // a list that nobody set shows itself as "[]"
-	}
-	for _, w := range words {
-		for part := range strings.SplitSeq(w, ",") {
-			if part = strings.TrimSpace(part); part != "" {
-				out = append(out, part)
-			}
-		}
-	}
-	return out
-}
-
 // printable are the effective settings for people; values that are secrets
 // themselves are masked (files that hold one are not).
 func (s *settings) printable() map[string]any {

@@ -14,14 +14,18 @@ func enumValue(flag, given, prefix string, values map[string]int32) (int32, erro
 	if v, ok := values[name]; ok && v != 0 {
 		return v, nil
 	}
-	var words []string
+	return 0, usagef("%s %q: one of %s", flag, given, strings.Join(enumWords(prefix, values), ", "))
+}
+
+// enumWords are the words that people type for the values of an enum.
+func enumWords(prefix string, values map[string]int32) (words []string) {
 	for name, v := range values {
 		if v != 0 {
-			words = append(words, strings.ToLower(strings.TrimPrefix(name, prefix)))
+			words = append(words, strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(name, prefix)), "_", "-"))
 		}
 	}
 	slices.Sort(words)
-	return 0, usagef("%s %q: one of %s", flag, given, strings.Join(words, ", "))
+	return words
 }
 
 // count reads a number from 1 to most.

@@ -80,7 +80,7 @@ func mansio(t *testing.T, line ...string) outcome {
 	root.SetErr(&errs)
 	root.SetIn(strings.NewReader("from standard input\n"))
 	root.SetArgs(line)
-	failed := root.ExecuteContext(t.Context())
+	failed := execute(t.Context(), root)
 	return outcome{out.String(), errs.String(), failed}
 }
 

@@ -27,7 +27,7 @@ func run(line []string) int {
 	stopOnSignal(cancel)
 	root := newRoot()
 	root.SetArgs(line)
-	err := root.ExecuteContext(ctx)
+	err := execute(ctx, root)
 	if err == nil {
 		return 0
 	}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -29,6 +30,8 @@ func newRoot() *cobra.Command {
 	for _, r := range roles() {
 		root.AddCommand(r.command())
 	}
+	root.SetHelpCommand(newHelp(root))
+	completions(root)
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.Version = version
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
@@ -56,6 +59,33 @@ func parent(use, short string, children ...*cobra.Command) *cobra.Command {
 	c.SuggestionsMinimumDistance = 2
 	c.AddCommand(children...)
 	return c
+}
+
+// execute runs the command tree. cobra's own completion command answers a shell
+// that it does not know with its help; this one refuses.
+func execute(ctx context.Context, root *cobra.Command) error {
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if like := parent(c.Name(), ""); c.Name() == "completion" {
+			c.Args, c.RunE = like.Args, like.RunE
+		}
+	}
+	return root.ExecuteContext(ctx)
+}
+
+// newHelp makes `mansio help COMMAND`.
+func newHelp(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Help about any command",
+		RunE: func(_ *cobra.Command, words []string) error {
+			c, rest, err := root.Find(words)
+			if err != nil || c == nil || len(rest) > 0 {
+				return usagef("there is no command `mansio %s`", strings.Join(words, " "))
+			}
+			c.InitDefaultHelpFlag()
+			return c.Help()
+		},
+	}
 }
 
 // args demands between least and most operands; what they are called stands in

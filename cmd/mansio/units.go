@@ -51,3 +51,19 @@ func parseBytes(text string) (int64, bool) {
 	}
 	return 0, false
 }
+
+// list reads a list: separated by commas, or a list of the file.
+func (s *settings) list(key string) (out []string) {
+	words := s.k.Strings(key)
+	if len(words) == 0 {
+		words = []string{strings.Trim(s.k.String(key), "[]")} // a list that nobody set shows itself as "[]"
+	}
+	for _, w := range words {
+		for part := range strings.SplitSeq(w, ",") {
+			if part = strings.TrimSpace(part); part != "" {
+				out = append(out, part)
+			}
+		}
+	}
+	return out
+}
