@@ -13,6 +13,7 @@ import (
 	"github.com/mansiomq/mansio/controller/plan"
 	"github.com/mansiomq/mansio/internal/fault"
 	"github.com/mansiomq/mansio/internal/ident"
+	"github.com/mansiomq/mansio/internal/names"
 	controlv1 "github.com/mansiomq/mansio/proto/mansio/control/v1"
 )
 
@@ -43,7 +44,7 @@ func (r *reign) createGroup(ctx context.Context, request *controlv1.CreateGroupR
 // start in a topic if there is one, in one commit. The caller has the turn of the
 // group's name.
 func (r *reign) addGroup(ctx context.Context, group *controlv1.Group, in *controlv1.Topic) (*controlv1.Group, *controlv1.Start, error) {
-	letters, err := r.readTopic(ctx, meta.DeadLetterName(group.GetName()))
+	letters, err := r.readTopic(ctx, names.DeadLetters(group.GetName()))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -8,10 +8,10 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/mansiomq/mansio/controller/meta"
 	"github.com/mansiomq/mansio/controller/metastore"
 	"github.com/mansiomq/mansio/internal/fault"
 	"github.com/mansiomq/mansio/internal/ident"
+	"github.com/mansiomq/mansio/internal/names"
 	controlv1 "github.com/mansiomq/mansio/proto/mansio/control/v1"
 )
 
@@ -19,7 +19,7 @@ import (
 // Errors of kind Incompatible and Invalid are refusals: one sentence for whoever
 // started the node. Whoever is refused changes nothing.
 func (r *reign) join(ctx context.Context, report *controlv1.NodeReport) (*controlv1.Node, *session, error) {
-	if err := meta.CheckNodeName(report.GetName()); err != nil {
+	if err := names.Node(report.GetName()); err != nil {
 		return nil, nil, err
 	}
 	if _, _, err := net.SplitHostPort(report.GetAddress()); err != nil || report.GetDataUuid() == "" || report.GetInstance() == 0 {

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/mansiomq/mansio/internal/fault"
+	"github.com/mansiomq/mansio/internal/names"
 	controlv1 "github.com/mansiomq/mansio/proto/mansio/control/v1"
 )
 
@@ -52,7 +53,7 @@ func DefaultBackoff() *controlv1.Backoff {
 func NewGroup(request *controlv1.CreateGroupRequest, from controlv1.ConsumeFrom) (*controlv1.Group, error) {
 	const op = "create group"
 	asked := request.GetGroup()
-	if err := CheckGroupName(asked.GetName()); err != nil {
+	if err := names.Group(asked.GetName()); err != nil {
 		return nil, err
 	}
 	group := &controlv1.Group{
@@ -142,7 +143,7 @@ func UpdateGroup(group *controlv1.Group, request *controlv1.UpdateGroupRequest) 
 // queues and times.
 func NewDeadLetters(group string) *controlv1.Topic {
 	return &controlv1.Topic{
-		Name: DeadLetterName(group), Type: controlv1.TopicType_TOPIC_TYPE_NORMAL,
+		Name: names.DeadLetters(group), Type: controlv1.TopicType_TOPIC_TYPE_NORMAL,
 		Reply: controlv1.ReplyPoint_REPLY_POINT_COMMITTED,
 	}
 }

@@ -16,52 +16,6 @@ import (
 	controlv1 "github.com/mansiomq/mansio/proto/mansio/control/v1"
 )
 
-func TestNames(t *testing.T) {
-	for _, c := range []struct {
-		name               string
-		topic, group, node bool
-	}{
-		{"a", true, true, true},
-		{"Order-2_x", true, true, true},
-		{"a|b%c", true, true, false},
-		{"a.b", false, false, true},
-		{"", false, false, false},
-		{" ", false, false, false},
-		{"a b", false, false, false},
-		{"a/b", false, false, false},
-		{"a\nb", false, false, false},
-		{"ärger", false, false, false},
-		{"TBW102", false, true, true},
-		{"RMQ_SYS_TRANS_HALF_TOPIC", false, true, true},
-		{"rmq_sys_x", false, true, true},
-		{"CID_RMQ_SYS_x", true, false, true},
-		{"%DLQ%g", true, false, false},
-		{"%RETRY%g", true, false, false},
-		{strings.Repeat("n", NodeNameMax), true, true, true},
-		{strings.Repeat("n", GroupNameMax), true, true, false},
-		{strings.Repeat("n", GroupNameMax+1), true, false, false},
-		{strings.Repeat("n", TopicNameMax), true, false, false},
-		{strings.Repeat("n", TopicNameMax+1), false, false, false},
-	} {
-		for what, check := range map[string]struct {
-			err  error
-			want bool
-		}{
-			"topic": {CheckTopicName(c.name), c.topic},
-			"group": {CheckGroupName(c.name), c.group},
-			"node":  {CheckNodeName(c.name), c.node},
-		} {
-			if (check.err == nil) != check.want || check.err != nil && !fault.Is(check.err, fault.Invalid) {
-				t.Errorf("%s %q: %v", what, c.name, check.err)
-			}
-		}
-	}
-	// A dead-letter topic of the longest group name fits into a topic name.
-	if err := CheckTopicName(DeadLetterName(strings.Repeat("n", GroupNameMax))); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestNewTopic(t *testing.T) {
 	topic, queues, err := NewTopic(&controlv1.CreateTopicRequest{Topic: &controlv1.Topic{Name: "t"}})
 	want := &controlv1.Topic{

@@ -7,6 +7,7 @@ import (
 
 	"github.com/mansiomq/mansio/internal/fault"
 	"github.com/mansiomq/mansio/internal/ident"
+	"github.com/mansiomq/mansio/internal/names"
 	controlv1 "github.com/mansiomq/mansio/proto/mansio/control/v1"
 )
 
@@ -27,10 +28,10 @@ const (
 func NewTopic(request *controlv1.CreateTopicRequest) (*controlv1.Topic, int, error) {
 	const op = "create topic"
 	asked := request.GetTopic()
-	if err := CheckTopicName(asked.GetName()); err != nil {
+	if err := names.Topic(asked.GetName()); err != nil {
 		return nil, 0, err
 	}
-	if reserved(asked.GetName()) {
+	if names.Reserved(asked.GetName()) {
 		return nil, 0, fault.Errorf(op, fault.Invalid,
 			"%q is reserved: topics for dead letters are made together with their group", asked.GetName())
 	}
