@@ -292,10 +292,10 @@ func TestManyReplicasOpen(t *testing.T) {
 	fs, c := disk.NewMemory(), newController()
 	cfg := config(t, fs, c, 11)
 	for id := range startMax + 10 {
-		if err := fs.MkdirAll(shardDir("a", ident.Shard(id))); err != nil { //nolint:gosec // small
+		if err := fs.MkdirAll(shardDir("a", ident.Shard(id))); err != nil {
 			t.Fatal(err)
 		}
-		if err := disk.Replace(fs, shardDir("a", ident.Shard(id))+"/meta.a", []byte("damaged")); err != nil { //nolint:gosec // small
+		if err := disk.Replace(fs, shardDir("a", ident.Shard(id))+"/meta.a", []byte("damaged")); err != nil {
 			t.Fatal(err)
 		}
 	}

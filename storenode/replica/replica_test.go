@@ -72,7 +72,8 @@ func TestAFailedStoreHarmsNothing(t *testing.T) {
 		var after *disk.Memory
 		calls, last := 0, rng.IntN(12)
 		fs.Hook(func(c disk.Call) error {
-			if calls++; calls == last {
+			calls++
+			if calls == last {
 				after = fs.Crash(rng)
 			}
 			if calls <= 8 && (c.Op == disk.OpSync || c.Op == disk.OpWrite && calls%2 == 0) {

@@ -45,6 +45,6 @@
 // Files: shard.go (life), loop.go (owner and writer), batch.go, sequence.go
 // (operations to entries), apply.go (entries to views), lead.go (terms, answers
 // after apply), take.go, start.go, wake.go, park.go, settle.go, deadletter.go, alive.go,
-// query.go (the verbs), read.go, work.go (readers and chores), seal.go,
+// query.go (the verbs), read.go, work.go (readers and chores), seal.go, mend.go,
 // retain.go, room.go, recover.go, stop.go, tick.go.
 package shard

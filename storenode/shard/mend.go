@@ -54,7 +54,8 @@ func (s *Shard) unread(err error) {
 	if s.failed() || m.underWay {
 		return
 	}
-	if m.times++; m.times > mendsMax {
+	m.times++
+	if m.times > mendsMax {
 		s.fail(err)
 		return
 	}

@@ -6,8 +6,8 @@ import "sync"
 
 // workQueue runs functions on the goroutines that call work. It has no limit of
 // its own: every function in it belongs to an operation in flight, which the
-// peers bound, or is one of the few chores of a segment. put therefore never
-// waits, which the owner goroutine relies on.
+// peers bound, or is a chore: some of each segment, and one a second for the
+// floor. put therefore never waits, which the owner goroutine relies on.
 type workQueue struct {
 	mu     sync.Mutex
 	some   sync.Cond
