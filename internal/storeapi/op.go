@@ -40,8 +40,15 @@ type Op struct {
 	Done          func(Reply)
 }
 
+// Kinds of configuration, as entries of the log number them.
+const (
+	ConfigTopic uint8 = 1
+	ConfigGroup uint8 = 2
+	ConfigStart uint8 = 3
+)
+
 // Config is one object's configuration, carried along when the store's own
-// metadata watch lags: kind as in record.ConfigKind, bytes its protobuf form.
+// metadata watch lags: its kind, and its protobuf form.
 type Config struct {
 	Kind     uint8
 	ID       uint64
@@ -67,7 +74,7 @@ type Reply struct {
 }
 
 // Append stores messages of one topic, in order. Payloads are those of package
-// internal/message, with queue set by the proxy and source stamped by the peer.
+// internal/message; the proxy has stamped queue and source.
 type Append struct {
 	Topic    ident.Topic
 	Payloads [][]byte

@@ -107,13 +107,6 @@ func (r *Router) Start(q *Request, done func(storeapi.Reply)) {
 	peer.Submit([]*storeapi.Op{op})
 }
 
-// Kinds of attached configuration, as entries of the log number them.
-const (
-	configTopic = 1
-	configGroup = 2
-	configStart = 3
-)
-
 // attach encodes the configuration that a request names.
 func attach(t *controlv1.Topic, g *controlv1.Group, s *controlv1.Start) []storeapi.Config {
 	var configs []storeapi.Config
@@ -123,13 +116,13 @@ func attach(t *controlv1.Topic, g *controlv1.Group, s *controlv1.Start) []storea
 		}
 	}
 	if t != nil {
-		add(configTopic, t.GetId(), t.GetRevision(), t)
+		add(storeapi.ConfigTopic, t.GetId(), t.GetRevision(), t)
 	}
 	if g != nil {
-		add(configGroup, g.GetId(), g.GetRevision(), g)
+		add(storeapi.ConfigGroup, g.GetId(), g.GetRevision(), g)
 	}
 	if s != nil {
-		add(configStart, s.GetGroup(), s.GetRevision(), s)
+		add(storeapi.ConfigStart, s.GetGroup(), s.GetRevision(), s)
 	}
 	return configs
 }

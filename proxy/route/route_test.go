@@ -443,7 +443,7 @@ func TestNeedConfig(t *testing.T) {
 	if r.Code != storeapi.OK && r.Code != storeapi.None {
 		t.Errorf("%+v", r)
 	}
-	if len(attached) != 3 || attached[0].ID != topicID || attached[1].ID != 9 || attached[2].Kind != configStart || attached[2].Revision != 5 {
+	if len(attached) != 3 || attached[0].ID != topicID || attached[1].ID != 9 || attached[2].Kind != storeapi.ConfigStart || attached[2].Revision != 5 {
 		t.Errorf("attached %+v", attached)
 	}
 }

@@ -570,7 +570,7 @@ const (
 	Code_MESSAGE_PROPERTY_CONFLICT_WITH_TYPE Code = 40014
 	// The client's role is unknown, or has no settings.
 	Code_UNRECOGNIZED_CLIENT_TYPE Code = 40015
-	// The body does not match its digest, or the request mixes topics or holds no message.
+	// The request mixes topics or holds no message.
 	Code_MESSAGE_CORRUPTED Code = 40016
 	// The header with the client id is missing.
 	Code_CLIENT_ID_REQUIRED Code = 40017
@@ -1672,7 +1672,7 @@ type SystemProperties struct {
 	Keys []string `protobuf:"bytes,2,rep,name=keys,proto3" json:"keys,omitempty"`
 	// Producer: the id that the SDK made. It names the message everywhere.
 	MessageId string `protobuf:"bytes,3,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
-	// Both: checked, when sent; MD5, when delivered.
+	// Both: not looked at, when sent; the MD5 of the stored body, when delivered.
 	BodyDigest *Digest `protobuf:"bytes,4,opt,name=body_digest,json=bodyDigest,proto3" json:"body_digest,omitempty"`
 	// Producer.
 	BodyEncoding Encoding `protobuf:"varint,5,opt,name=body_encoding,json=bodyEncoding,proto3,enum=apache.rocketmq.v2.Encoding" json:"body_encoding,omitempty"`

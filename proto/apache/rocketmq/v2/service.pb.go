@@ -532,8 +532,8 @@ func (x *ReceiveMessageRequest) GetAttemptId() string {
 	return ""
 }
 
-// One element of the stream. A receive with messages is: delivery_timestamp, message …, status. One without is a status
-// alone, MESSAGE_NOT_FOUND when merely nothing came in time.
+// One element of the stream. A receive is: status, message …, delivery_timestamp. One without messages lacks only those;
+// its status is MESSAGE_NOT_FOUND when merely nothing came in time.
 type ReceiveMessageResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Content:
