@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -447,12 +448,12 @@ func TestSelfSignedIsKept(t *testing.T) {
 	if info, err := os.Stat(filepath.Join(o.Dir, KeyName)); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the key's file: %v %v", info.Mode(), err)
 	}
-	pem, err := os.ReadFile(filepath.Join(o.Dir, CertName))
+	root, err := os.ReadFile(filepath.Join(o.Dir, CertName))
 	if err != nil {
 		t.Fatal(err)
 	}
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(pem)
+	roots.AppendCertsFromPEM(root)
 	l := tcp(t)
 	serve(t, l, o)
 	for _, host := range []string{"localhost", "127.0.0.1", "mq.example", "192.0.2.7"} {
@@ -466,12 +467,64 @@ func TestSelfSignedIsKept(t *testing.T) {
 	if bytes.Equal(first.Certificate[0], renewed.Certificate[0]) {
 		t.Error("a certificate that is about to end was kept")
 	}
-	if err := os.WriteFile(filepath.Join(o.Dir, CertName), []byte("nonsense"), 0o600); err != nil {
+}
+
+// TestSelfSignedIsMended says that what a power loss left of a certificate does not stop the server, and that what
+// somebody else put there does, if it cannot be used.
+func TestSelfSignedIsMended(t *testing.T) {
+	o := options()
+	o.Dir = filepath.Join(t.TempDir(), "tls")
+	certFile, keyFile := filepath.Join(o.Dir, CertName), filepath.Join(o.Dir, KeyName)
+	if _, err := selfSigned(&o); err != nil {
+		t.Fatal(err)
+	}
+	cert, err := os.ReadFile(certFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, otherKey, err := generate(&o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, damage := range map[string]struct {
+		file    string
+		content []byte
+	}{
+		"empty certificate": {certFile, nil}, "torn certificate": {certFile, cert[:len(cert)/2]}, "empty key": {keyFile, nil},
+		"key of another": {keyFile, otherKey}, "blank certificate": {certFile, make([]byte, len(cert))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.WriteFile(damage.file, damage.content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			made, err := selfSigned(&o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, err := selfSigned(&o)
+			if err != nil || !bytes.Equal(made.Certificate[0], again.Certificate[0]) {
+				t.Errorf("what was made was not kept: %v", err)
+			}
+		})
+	}
+	theirs := bytes.Replace(decode(t, certFile), []byte(organization), []byte("self-issued"), -1) // as long, of another maker
+	theirs = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: theirs})
+	if err := errors.Join(os.WriteFile(certFile, theirs, 0o600), os.WriteFile(keyFile, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := selfSigned(&o); !fault.Is(err, fault.Invalid) {
-		t.Errorf("a damaged certificate: %v", err)
+		t.Errorf("somebody's certificate without its key: %v", err)
 	}
+}
+
+func decode(t *testing.T, name string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(content)
+	return block.Bytes
 }
 
 // TestReload says that new files are in use soon, that files that do not fit

@@ -10,12 +10,9 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"errors"
-	"io/fs"
 	"math/big"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -29,6 +26,9 @@ const (
 	// KeyName is the file of its key, for the server's eyes only.
 	KeyName = "key.pem"
 
+	// organization marks the certificates that are made here.
+	organization = "self-signed"
+
 	// validFor is long, since clients pin a self-signed certificate; renewBefore
 	// keeps a server from starting with one that is about to end.
 	validFor    = 10 * 365 * 24 * time.Hour
@@ -40,14 +40,10 @@ const (
 // lives as long as the process.
 func selfSigned(o *Options) (*tls.Certificate, error) {
 	const op = "listen.TLS"
-	certFile, keyFile := filepath.Join(o.Dir, CertName), filepath.Join(o.Dir, KeyName)
 	if o.Dir != "" {
-		pair, err := tls.LoadX509KeyPair(certFile, keyFile)
-		switch {
-		case err == nil && o.Now().Add(renewBefore).Before(pair.Leaf.NotAfter):
-			return &pair, nil
-		case err != nil && !errors.Is(err, fs.ErrNotExist):
-			return nil, fault.Errorf(op, fault.Invalid, "self-signed certificate in %s: %w; delete both files to have a new one made", o.Dir, err)
+		pair, err := load(o)
+		if err != nil || pair != nil {
+			return pair, err
 		}
 	}
 	certPEM, keyPEM, err := generate(o)
@@ -55,8 +51,7 @@ func selfSigned(o *Options) (*tls.Certificate, error) {
 		return nil, fault.Errorf(op, fault.Internal, "make a self-signed certificate: %w", err)
 	}
 	if o.Dir != "" {
-		err := errors.Join(os.MkdirAll(o.Dir, 0o700), os.WriteFile(keyFile, keyPEM, 0o600), os.WriteFile(certFile, certPEM, 0o644)) //nolint:gosec // a certificate is public
-		if err != nil {
+		if err := store(o.Dir, certPEM, keyPEM); err != nil {
 			return nil, fault.Errorf(op, fault.Invalid, "store the self-signed certificate: %w", err)
 		}
 	}
@@ -78,7 +73,7 @@ func generate(o *Options) (certPEM, keyPEM []byte, err error) {
 	}
 	now := o.Now()
 	template := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: "mansio", Organization: []string{"self-signed"}},
+		SerialNumber: serial, Subject: pkix.Name{CommonName: "mansio", Organization: []string{organization}},
 		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(validFor),
 		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
