@@ -9,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/mansiomq/mansio/internal/names"
 	pb "github.com/mansiomq/mansio/proto/apache/rocketmq/v2"
 	"github.com/mansiomq/mansio/proxy/wire"
 )
@@ -62,8 +63,8 @@ func badMessage(m *wire.Message, nowMS int64) *pb.Status {
 	if at, valid := m.Deliver.Millis(); m.Deliver.Set && (!valid || at-nowMS > delayMax.Milliseconds()) {
 		return statusf(pb.Code_ILLEGAL_DELIVERY_TIME, "delivery_timestamp lies more than %v ahead", delayMax)
 	}
-	if topic := m.LiteTopic; topic.Set && (blank(topic.Bytes) || len(topic.Bytes) > liteTopicMax) {
-		return statusf(pb.Code_ILLEGAL_LITE_TOPIC, "lite topic is blank or has more than %d bytes", liteTopicMax)
+	if topic := m.LiteTopic; topic.Set && !names.Lite(topic.Bytes) {
+		return statusf(pb.Code_ILLEGAL_LITE_TOPIC, "lite topic %.80q: use 1 to %d letters, digits, _ and -", topic.Bytes, names.LiteMax)
 	}
 	return badGroupOf(m)
 }

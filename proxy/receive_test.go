@@ -49,6 +49,7 @@ func TestReceiveLimits(t *testing.T) {
 		{"group of 120", none, named(strings.Repeat("g", 120), "orders")},
 		{"group of 121", pb.Code_ILLEGAL_CONSUMER_GROUP, named(strings.Repeat("g", 121), "orders")},
 		{"group of the system", pb.Code_ILLEGAL_CONSUMER_GROUP, named("CID_RMQ_SYS_X", "orders")},
+		{"group of a tool", pb.Code_ILLEGAL_CONSUMER_GROUP, named("TOOLS_CONSUMER", "orders")},
 		{"group in order", pb.Code_NOT_IMPLEMENTED, named("in-order", "orders")},
 
 		{"invisible absent", none, invisible(nil)},

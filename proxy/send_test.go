@@ -116,6 +116,7 @@ func sendCases() []sendCase {
 		{"born host 256 bytes", pb.Code_MESSAGE_PROPERTIES_TOO_LARGE, system(func(p *pb.SystemProperties) { p.BornHost = strings.Repeat("h", 256) })},
 		{"trace context 1025 bytes", pb.Code_MESSAGE_PROPERTIES_TOO_LARGE, system(func(p *pb.SystemProperties) { p.TraceContext = new(strings.Repeat("t", 1025)) })},
 		{"lite topic blank", pb.Code_ILLEGAL_LITE_TOPIC, system(func(p *pb.SystemProperties) { p.LiteTopic = new(" ") })},
+		{"lite topic, other characters", pb.Code_ILLEGAL_LITE_TOPIC, system(func(p *pb.SystemProperties) { p.LiteTopic = new("a%b") })},
 		{"lite topic 65 bytes", pb.Code_ILLEGAL_LITE_TOPIC, system(func(p *pb.SystemProperties) { p.LiteTopic = new(strings.Repeat("l", 65)) })},
 		{"unknown field of 64 KiB", pb.Code_MESSAGE_PROPERTIES_TOO_LARGE, unknownField(64 << 10)},
 		{"unknown field of 60 KiB", pb.Code_OK, unknownField(60 << 10)},

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/mansiomq/mansio/internal/names"
 	pb "github.com/mansiomq/mansio/proto/apache/rocketmq/v2"
 	controlv1 "github.com/mansiomq/mansio/proto/mansio/control/v1"
 	"github.com/mansiomq/mansio/proxy/filter"
@@ -25,7 +26,6 @@ const (
 	receiveBatch      = 32
 	pollAdvised       = 20 * time.Second
 	liteQuota         = 2000
-	liteTopicMax      = 64
 	producerBackoff   = 10 * time.Millisecond
 	producerBackoffTo = time.Second
 )
@@ -143,7 +143,7 @@ func fillSubscription(s *pb.Settings, g *controlv1.Group, language string) {
 	sub.Fifo = new(g.GetFifo())
 	sub.ReceiveBatchSize = proto.Int32(receiveBatch)
 	sub.LiteSubscriptionQuota = proto.Int32(liteQuota)
-	sub.MaxLiteTopicSize = proto.Int32(liteTopicMax)
+	sub.MaxLiteTopicSize = proto.Int32(names.LiteMax)
 	poll := pollAdvised
 	if own := sub.GetLongPollingTimeout(); s.GetClientType() == pb.ClientType_SIMPLE_CONSUMER && own.AsDuration() > 0 {
 		poll = min(own.AsDuration(), pollMax)

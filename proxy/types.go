@@ -48,7 +48,7 @@ func badType(t *controlv1.Topic, m *wire.Message, nowMS int64) *pb.Status {
 	case taken && (kind == pb.MessageType_NORMAL || late):
 		return nil
 	case taken, t.GetType() == controlv1.TopicType_TOPIC_TYPE_MIXED:
-		return notImplemented("messages of type " + kind.String() + ":")
+		return notImplemented("sending messages of type " + kind.String())
 	}
 	return statusf(pb.Code_MESSAGE_PROPERTY_CONFLICT_WITH_TYPE,
 		"the message is of type %s, topic %s takes type %s; create another topic with: mansio topic create NAME --type mixed",

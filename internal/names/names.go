@@ -13,6 +13,8 @@ const (
 	TopicMax = 127
 	// GroupMax bounds the name of a group, in bytes: likewise, and its dead-letter topic's name still fits.
 	GroupMax = 120
+	// LiteMax bounds the name of a lite topic, in bytes.
+	LiteMax = 64
 	// NodeMax bounds the name of a node.
 	NodeMax = 63
 	// DeadLetterPrefix begins the name of a group's dead-letter topic.
@@ -32,6 +34,13 @@ var systemTopics = map[string]bool{
 	"SELF_TEST_TOPIC": true, "OFFSET_MOVED_EVENT": true, "CHECKPOINT_TOPIC": true,
 }
 
+// systemGroups are the groups of RocketMQ's own tools and of its classic clients that were given no name.
+var systemGroups = map[string]bool{
+	"DEFAULT_CONSUMER": true, "TOOLS_CONSUMER": true, "FILTERSRV_CONSUMER": true, "__MONITOR_CONSUMER": true,
+	"SELF_TEST_C_GROUP": true, "CID_ONS-HTTP-PROXY": true, "CID_ONSAPI_PERMISSION": true, "CID_ONSAPI_OWNER": true,
+	"CID_ONSAPI_PULL": true,
+}
+
 // chars is a set of bytes.
 type chars [256]bool
 
@@ -45,6 +54,7 @@ func charsOf(text string) (set chars) {
 var (
 	nameChars = charsOf(alphanumeric + "%|_-")
 	nodeChars = charsOf(alphanumeric + "._-")
+	liteChars = charsOf(alphanumeric + "_-")
 )
 
 // Topic says why no topic may have that name; nil: one may. It needs no memory
@@ -66,11 +76,14 @@ func Group(name string) error {
 	if err := check(op, name, GroupMax); err != nil {
 		return err
 	}
-	if begins(name, systemGroup) || Reserved(name) {
+	if systemGroups[name] || begins(name, systemGroup) || Reserved(name) {
 		return fault.Errorf(op, fault.Invalid, "%q is reserved for the system: choose another name", name)
 	}
 	return nil
 }
+
+// Lite reports whether a lite topic may have that name.
+func Lite(name []byte) bool { return len(name) > 0 && len(name) <= LiteMax && consists(name, &liteChars) }
 
 // Node says why no node may have that name; nil: one may.
 func Node(name string) error {

@@ -28,6 +28,9 @@ func TestNames(t *testing.T) {
 		{"RMQ_SYS_TRANS_HALF_TOPIC", false, true, true},
 		{"rmq_sys_x", false, true, true},
 		{"CID_RMQ_SYS_x", true, false, true},
+		{"CID_ONS-HTTP-PROXY", true, false, true},
+		{"TOOLS_CONSUMER", true, false, true},
+		{"TOOLS_CONSUMER_1", true, true, true},
 		{"%DLQ%g", true, false, false},
 		{"%RETRY%g", true, false, false},
 		{strings.Repeat("n", NodeMax), true, true, true},
@@ -55,6 +58,16 @@ func TestNames(t *testing.T) {
 	// A dead-letter topic of the longest group name fits into a topic name.
 	if err := Topic(DeadLetters(strings.Repeat("n", GroupMax))); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestLite(t *testing.T) {
+	for name, want := range map[string]bool{
+		"session-7_a": true, strings.Repeat("n", LiteMax): true, strings.Repeat("n", LiteMax+1): false, "": false, " ": false, "a%b": false, "ä": false,
+	} {
+		if Lite([]byte(name)) != want {
+			t.Errorf("%q: not %v", name, want)
+		}
 	}
 }
 
