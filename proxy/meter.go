@@ -48,9 +48,6 @@ type meter struct {
 // traffic is messages and the bytes of their bodies or payloads.
 type traffic struct{ messages, bytes atomic.Uint64 }
 
-// durationBounds are the buckets of a call's duration, in seconds.
-var durationBounds = []float64{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}
-
 func newMeter(m metric.Meter, p *Proxy) (*meter, error) {
 	if m == nil {
 		m = noop.NewMeterProvider().Meter(scopeName)
@@ -62,8 +59,7 @@ func newMeter(m metric.Meter, p *Proxy) (*meter, error) {
 	}
 	var err error
 	out.duration, err = m.Float64Histogram("mansio.proxy.call.duration", metric.WithUnit("s"),
-		metric.WithDescription("Duration of calls of clients; waiting for messages is part of a receive."),
-		metric.WithExplicitBucketBoundaries(durationBounds...))
+		metric.WithDescription("Duration of calls of clients; waiting for messages is part of a receive."))
 	if err != nil {
 		return nil, err
 	}
@@ -182,12 +178,17 @@ func (p *Proxy) exists(topic, group string) bool {
 	return snap.TopicByName(topic) != nil && (group == "" || snap.GroupByName(group) != nil)
 }
 
-func (m *meter) sent(resp *pb.SendMessageResponse, bytes int) {
-	if resp.GetStatus().GetCode() != pb.Code_OK {
-		return
+// sent counts the messages of a send that were stored; bodies are their sizes.
+func (m *meter) sent(resp *pb.SendMessageResponse, bodies []int) {
+	stored, size := 0, 0
+	for i, e := range resp.GetEntries() {
+		if e.GetStatus().GetCode() == pb.Code_OK {
+			stored++
+			size += bodies[i]
+		}
 	}
-	m.sends.messages.Add(uint64(len(resp.GetEntries())))
-	m.sends.bytes.Add(uint64(bytes)) //nolint:gosec // a size
+	m.sends.messages.Add(uint64(stored)) //nolint:gosec // a count
+	m.sends.bytes.Add(uint64(size))      //nolint:gosec // a size
 }
 
 func (m *meter) received(taken *storeapi.TakeResult) {

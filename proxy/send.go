@@ -29,14 +29,14 @@ type outgoing struct {
 	message  wire.Message
 	payloads [][]byte
 	ids      []string
-	bytes    int
+	bodies   []int // sizes, by payload
 }
 
 var outgoings = sync.Pool{New: func() any { return new(outgoing) }}
 
 func (o *outgoing) free() {
 	clear(o.ids)
-	o.payloads, o.ids, o.bytes = nil, o.ids[:0], 0 // payloads were given away
+	o.payloads, o.ids, o.bodies = nil, o.ids[:0], o.bodies[:0] // payloads were given away
 	outgoings.Put(o)
 }
 
@@ -61,7 +61,7 @@ func (p *Proxy) send(c *call, o *outgoing, request []byte, span trace.Span) *pb.
 	p.tracer.sends(span, topic.GetName(), len(o.payloads))
 	result := p.router.Append(c.ctx, topic, o.payloads, c.deadline())
 	resp := o.response(&result)
-	p.meter.sent(resp, o.bytes)
+	p.meter.sent(resp, o.bodies)
 	p.meter.used(c, usage.Send, party{topic: topic}, len(o.payloads), resp.GetStatus())
 	return resp
 }
@@ -111,7 +111,7 @@ func (p *Proxy) prepare(c *call, o *outgoing, request []byte) (*controlv1.Topic,
 		}
 		stamp.Trace = p.tracer.contextOf(c.ctx, m)
 		o.payloads = append(o.payloads, m.Payload(&stamp))
-		o.bytes += len(m.Body)
+		o.bodies = append(o.bodies, len(m.Body))
 		return nil
 	})
 	switch {

@@ -336,6 +336,9 @@ func TestSendEntries(t *testing.T) {
 			wantCode(f.t, "send", resp, pb.Code_MULTIPLE_RESULTS)
 			wantCode(f.t, "first", resp.GetEntries()[0], pb.Code_OK)
 			wantCode(f.t, "second", resp.GetEntries()[1], pb.Code_TOPIC_NOT_FOUND)
+			if s := &f.proxy.meter.sends; s.messages.Load() != 1 || s.bytes.Load() != uint64(len("body of a")) {
+				f.t.Errorf("%d messages of %d bytes counted", s.messages.Load(), s.bytes.Load())
+			}
 			if resp.GetEntries()[0].GetOffset() != 5 || resp.GetEntries()[1].GetMessageId() != "b" {
 				f.t.Errorf("%v", resp.GetEntries())
 			}

@@ -20,9 +20,6 @@ const (
 	offSysLen  = 52
 	offGroup   = 56
 	offKeys    = 64
-
-	// KeysMax is the most keys a message can carry: u16 in the head.
-	KeysMax = 1<<16 - 1
 )
 
 // Head is what the store knows of a message.
@@ -54,7 +51,7 @@ func Append(dst []byte, h *Head, sys, rest []byte) Payload {
 	dst = le.AppendUint32(dst, h.TagHash)
 	dst = le.AppendUint32(dst, uint32(len(sys))) //nolint:gosec // the proxy limits it
 	dst = le.AppendUint64(dst, h.GroupHash)
-	dst = le.AppendUint16(dst, uint16(len(h.KeyHashes))) //nolint:gosec // at most KeysMax
+	dst = le.AppendUint16(dst, uint16(len(h.KeyHashes))) //nolint:gosec // the proxy limits it
 	for _, k := range h.KeyHashes {
 		dst = le.AppendUint32(dst, k)
 	}
