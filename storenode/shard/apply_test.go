@@ -23,7 +23,7 @@ type folder struct {
 func (f *folder) apply(typ record.Type, body []byte) *record.Header {
 	f.t.Helper()
 	e := record.Entry{Header: record.Header{
-		Len: uint32(record.HeaderSize + len(body)), Type: typ, Version: record.Version, LSN: f.lsn, Term: 1, TimeMS: 1_000, //nolint:gosec // small
+		Len: uint32(record.HeaderSize + len(body)), Type: typ, Version: record.Version, LSN: f.lsn, Term: 1, TimeMS: 1_000,
 	}, Body: body}
 	if err := f.v.apply(&e, &f.out); err != nil {
 		f.t.Fatal(err)

@@ -52,7 +52,7 @@ func (m *maker) revision() int64 {
 	if m.byte() < 200 {
 		return 1
 	}
-	return int64(m.number()) //nolint:gosec // any
+	return int64(m.number())
 }
 
 func (m *maker) text() string {
@@ -73,10 +73,10 @@ func (m *maker) payload() []byte {
 	}
 	h := message.Head{
 		Topic: ident.Topic(m.id()), Queue: ident.Queue(m.id()), Proxy: m.number(), Seq: m.number(), IDHash: m.number(),
-		BornMS: int64(m.number()), TagHash: uint32(m.number()), GroupHash: m.number(), //nolint:gosec // any number will do
+		BornMS: int64(m.number()), TagHash: uint32(m.number()), GroupHash: m.number(),
 	}
 	for range m.byte() % 3 {
-		h.KeyHashes = append(h.KeyHashes, uint32(m.number())) //nolint:gosec // any number will do
+		h.KeyHashes = append(h.KeyHashes, uint32(m.number()))
 	}
 	size := [...]int{0, 10, 20_000, 1 << 16, 1 << 17}[m.byte()%5]
 	return message.Append(nil, &h, []byte{3<<3 | 2, 1, 'x'}, make([]byte, size))
@@ -87,7 +87,7 @@ func (m *maker) delivery() storeapi.Delivery {
 		return named(m.last, int(m.byte())%len(m.last.Messages))
 	}
 	return storeapi.Delivery{
-		Group: ident.Group(m.id()), Topic: ident.Topic(m.id()), Generation: ident.Generation(m.number()), //nolint:gosec // any
+		Group: ident.Group(m.id()), Topic: ident.Topic(m.id()), Generation: ident.Generation(m.number()),
 		Queue: ident.Queue(m.id()), Offset: ident.Offset(m.number()), Term: ident.Term(m.id()), Grant: ident.LSN(m.number()),
 	}
 }
@@ -96,7 +96,7 @@ func (m *maker) settle() *storeapi.Settle {
 	r := &storeapi.Settle{}
 	for range m.byte() % 8 {
 		r.Items = append(r.Items, storeapi.SettleItem{
-			Delivery: m.delivery(), Verdict: storeapi.Verdict(m.byte() % 5), NoCount: m.byte()%2 > 0, MS: int64(m.number()), //nolint:gosec // any
+			Delivery: m.delivery(), Verdict: storeapi.Verdict(m.byte() % 5), NoCount: m.byte()%2 > 0, MS: int64(m.number()),
 		})
 	}
 	return r
@@ -124,8 +124,8 @@ func (m *maker) request() storeapi.Request {
 		return r
 	case 2, 3, 4:
 		return &storeapi.Take{
-			Group: group, Topic: topic, Filter: m.filter(), Max: int(m.number()), BytesMax: int(m.number()), //nolint:gosec // any
-			InvisibleMS: int64(m.number()), AutoRenew: m.byte()%2 > 0, Client: m.text(), AttemptHash: m.number(), //nolint:gosec // any
+			Group: group, Topic: topic, Filter: m.filter(), Max: int(m.number()), BytesMax: int(m.number()),
+			InvisibleMS: int64(m.number()), AutoRenew: m.byte()%2 > 0, Client: m.text(), AttemptHash: m.number(),
 			RegrantOnly: m.byte()%8 > 6, Ticket: m.number(),
 		}
 	case 5, 6:
@@ -136,7 +136,7 @@ func (m *maker) request() storeapi.Request {
 		m.parks++
 		return &storeapi.Park{ID: m.parks, Group: group, Topic: topic, Filter: m.filter(), Client: m.text()}
 	default:
-		return &storeapi.Query{Topic: topic, Key: m.text(), FromMS: int64(m.number()), ToMS: int64(m.number()), After: ident.LSN(m.number()), Max: int(m.byte())} //nolint:gosec // any
+		return &storeapi.Query{Topic: topic, Key: m.text(), FromMS: int64(m.number()), ToMS: int64(m.number()), After: ident.LSN(m.number()), Max: int(m.byte())}
 	}
 }
 
@@ -144,7 +144,7 @@ func (m *maker) op() *storeapi.Op {
 	op := &storeapi.Op{Shard: 1, TopicRevision: m.revision(), GroupRevision: m.revision(), Request: m.request()}
 	for range m.byte() % 3 {
 		id := m.id()
-		c := storeapi.Config{Kind: m.byte() % 7, ID: id, Revision: int64(m.number())} //nolint:gosec // any
+		c := storeapi.Config{Kind: m.byte() % 7, ID: id, Revision: int64(m.number())}
 		switch m.byte() % 5 {
 		case 0:
 			c.Bytes = []byte{0xff}
@@ -154,7 +154,7 @@ func (m *maker) op() *storeapi.Op {
 			c.Bytes, _ = proto.Marshal(&controlv1.Group{Id: id, Name: m.text(), ConsumeFrom: controlv1.ConsumeFrom(m.byte() % 4)})
 		case 3:
 			c.Bytes, _ = proto.Marshal(&controlv1.Start{
-				Group: id, Topic: m.id(), From: controlv1.ConsumeFrom(m.byte() % 4), SinceMs: int64(m.number()), Revision: int64(m.number()), //nolint:gosec // any
+				Group: id, Topic: m.id(), From: controlv1.ConsumeFrom(m.byte() % 4), SinceMs: int64(m.number()), Revision: int64(m.number()),
 			})
 		}
 		op.Attached = append(op.Attached, c)
@@ -167,10 +167,10 @@ func (m *maker) op() *storeapi.Op {
 func FuzzOps(f *testing.F) {
 	f.Add([]byte{})
 	for seed := range uint64(20) {
-		random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // the same each time
+		random := rand.New(rand.NewPCG(seed, 1))
 		b := make([]byte, 1_500)
 		for i := range b {
-			b[i] = byte(random.Uint32()) //nolint:gosec // the low byte
+			b[i] = byte(random.Uint32())
 		}
 		f.Add(b)
 	}

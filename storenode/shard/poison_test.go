@@ -110,25 +110,31 @@ func TestStaleNumberIsNotLogged(t *testing.T) {
 func TestTicketPasses(t *testing.T) {
 	l := begin(t, disk.NewMemory(), 0)
 	defer l.stop()
-	first := l.start(&storeapi.Park{ID: 1, Group: groupID, Topic: topicID})
 	l.send(0, 1)
-	ticket := (<-first).Result.(*storeapi.ReadyResult).Ticket
-	take := &storeapi.Take{Group: groupID, Topic: topicID, Max: 1, InvisibleMS: hourMS}
+	var tickets []uint64
+	park := func(id uint64) <-chan storeapi.Reply {
+		return l.start(&storeapi.Park{ID: id, Group: groupID, Topic: topicID})
+	}
+	for id := range uint64(ticketsMax) {
+		tickets = append(tickets, (<-park(id)).Result.(*storeapi.ReadyResult).Ticket)
+	}
 	for i, refused := range []*storeapi.Op{
 		{TopicRevision: 99},         // NeedConfig
 		{Deadline: l.shard.o.Now()}, // Expired
 		{},                          // Invalid
 	} {
-		next := l.start(&storeapi.Park{ID: uint64(i) + 2, Group: groupID, Topic: topicID})
-		r := *take
+		next := park(uint64(i) + 100)
+		r := &storeapi.Take{Group: groupID, Topic: topicID, Max: 1, InvisibleMS: hourMS, Ticket: tickets[i]}
 		if i == 2 {
 			r.InvisibleMS = -1
 		}
-		r.Ticket, refused.Request = ticket, &r
+		refused.Request = r
 		if got := l.submit(refused); slices.Contains([]storeapi.Code{storeapi.OK, storeapi.None}, got.Code) {
 			t.Fatalf("%d: %v", i, got)
 		}
-		ticket = (<-next).Result.(*storeapi.ReadyResult).Ticket
+		if got := <-next; got.Code != storeapi.Ready {
+			t.Fatalf("%d: %v", i, got)
+		}
 	}
 }
 

@@ -242,7 +242,7 @@ const (
 func soundConfig(kind record.ConfigKind, c *storeapi.Config) bool {
 	var id uint64
 	var err error
-	switch kind { //nolint:exhaustive // the other kinds are of what is not built
+	switch kind {
 	case record.ConfigTopic:
 		t := &controlv1.Topic{}
 		err = proto.Unmarshal(c.Bytes, t)
