@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -86,6 +87,21 @@ type Proxy struct {
 type Addresses struct {
 	Client, HTTP, Store, Controller string
 	Data                            string
+}
+
+// watcher names this process among others of its kind, for people who look for one
+// that lags.
+func (c *Config) watcher() string {
+	switch {
+	case c.StoreNode != nil:
+		return c.Name + " " + c.StoreNode.Node
+	case c.Proxy != nil && c.Proxy.Advertise != "":
+		return c.Name + " " + c.Proxy.Advertise
+	case c.Proxy != nil:
+		host, _ := os.Hostname() // without it the address alone has to do
+		return c.Name + " " + host + " " + c.Proxy.Listen
+	}
+	return c.Name
 }
 
 // guardOf loads the secrets and checks that internal services are not offered to

@@ -71,7 +71,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	defer func() { err = errors.Join(err, p.dialer.Close()) }()
 	far := rpc.NewDialer(p.guard, cfg.Telemetry.DialOptions()...) // the peers' own: they forget addresses
 	defer func() { err = errors.Join(err, far.Close()) }()
-	p.peers = newPeers(p.table, far, cfg.Name, p.logger)
+	p.peers = newPeers(p.table, far, cfg.watcher(), p.logger)
 	setMemory(cfg.MemoryBytes)
 	if err := p.assemble(ctx); err != nil {
 		return err
@@ -189,7 +189,7 @@ func (p *process) addWatcher() error {
 	if err != nil {
 		return err
 	}
-	w := metadata.NewWatcher(metadata.WatcherOptions{Name: p.cfg.Name, Controllers: conns, Table: p.table, Log: p.logger})
+	w := metadata.NewWatcher(metadata.WatcherOptions{Name: p.cfg.watcher(), Controllers: conns, Table: p.table, Log: p.logger})
 	p.group.AddFunc("metadata watch", w.Run)
 	return nil
 }
