@@ -122,16 +122,14 @@ func (s *inspectServer) lag(ctx context.Context, group ident.Group, topics []*co
 			p := &parts[i]
 			result, err := s.ask(ctx, p.shard, p.topic, &storeapi.Offsets{Topic: ident.Topic(p.topic.GetId()), Group: group})
 			if fault.Is(rpc.Fault(err), fault.Unavailable) {
-				p.queues = lagsUnknown(p.topic, p.shard, rpc.Fault(err))
+				p.queues = lagsOf(p.topic, p.shard, nil, rpc.Fault(err).Error())
 				return nil
 			}
 			if err != nil {
 				return err
 			}
 			offsets, _ := result.(*storeapi.OffsetsResult)
-			for i := range offsets.Queues {
-				p.queues = append(p.queues, lagOf(p.topic, p.shard, &offsets.Queues[i]))
-			}
+			p.queues = lagsOf(p.topic, p.shard, offsets.Queues, "")
 			return nil
 		})
 	}
@@ -148,11 +146,18 @@ func (s *inspectServer) lag(ctx context.Context, group ident.Group, topics []*co
 	return resp, nil
 }
 
-// lagsUnknown stands for the queues of a shard that cannot be asked.
-func lagsUnknown(t *controlv1.Topic, shard ident.Shard, cause error) (out []*controlv1.QueueLag) {
+// lagsOf are the topic's queues on a shard: those that the shard told of, and the
+// others, which are empty, or of which nothing is known because of the failure.
+func lagsOf(t *controlv1.Topic, shard ident.Shard, told []storeapi.QueueState, failure string) (out []*controlv1.QueueLag) {
+	seen := make(map[uint32]bool)
+	for i := range told {
+		lag := lagOf(t, shard, &told[i])
+		seen[lag.GetQueue()] = true
+		out = append(out, lag)
+	}
 	for i, q := range t.GetQueues() {
-		if ident.Shard(q.GetShard()) == shard {
-			out = append(out, &controlv1.QueueLag{Topic: t.GetName(), Queue: uint32(i), Shard: q.GetShard(), Error: cause.Error()}) //nolint:gosec // few
+		if number := uint32(i); ident.Shard(q.GetShard()) == shard && !seen[number] {
+			out = append(out, &controlv1.QueueLag{Topic: t.GetName(), Queue: number, Shard: q.GetShard(), Error: failure})
 		}
 	}
 	return out

@@ -97,15 +97,17 @@ func lagTable(w io.Writer, views []cli.Lag) {
 
 // unasked is the error of an answer that some shards are missing from.
 func unasked(views []cli.Lag) error {
-	var shards []string
+	var shards []uint32
 	why := ""
 	for _, v := range views {
-		if name := fmt.Sprint(v.Shard); v.Error != "" && !slices.Contains(shards, name) {
-			shards, why = append(shards, name), v.Error
+		if v.Error != "" {
+			shards, why = append(shards, v.Shard), v.Error
 		}
 	}
 	if len(shards) == 0 {
 		return nil
 	}
-	return fault.Errorf("", fault.Unavailable, "not all is known, shards away: %s (%s)", strings.Join(shards, ", "), why)
+	slices.Sort(shards)
+	return fault.Errorf("", fault.Unavailable, "not all is known, shards away: %s (%s)",
+		strings.Trim(fmt.Sprint(slices.Compact(shards)), "[]"), why)
 }

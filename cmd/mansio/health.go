@@ -68,11 +68,11 @@ func healthAddress(given, listen string) string {
 
 // fetch gets a page of health; any answer but OK is an error with its text.
 func fetch(ctx context.Context, url string) (string, error) {
-	q, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody) //nolint:gosec // the caller says whom to ask
 	if err != nil {
 		return "", usagef("--http: %w", err)
 	}
-	r, err := http.DefaultClient.Do(q)
+	r, err := http.DefaultClient.Do(q) //nolint:gosec // as above
 	if err != nil {
 		return "", fault.E("health", fault.Unavailable, err)
 	}

@@ -26,15 +26,15 @@ func runRole(ctx context.Context, s *settings, cfg *assembly.Config, out io.Writ
 	if err != nil {
 		return err
 	}
-	for _, name := range s.unknown {
-		logger.Warn("an environment variable is no setting", "variable", name)
-	}
 	node := cfg.Name
 	if cfg.StoreNode != nil {
 		node = cfg.StoreNode.Node
 	}
 	role := strings.TrimPrefix(cfg.Name, "mansio ")
 	cfg.Logger = logger.With("role", role)
+	for _, name := range s.unknown {
+		cfg.Logger.Warn("an environment variable is no setting", "variable", name)
+	}
 	cfg.Telemetry, err = telemetry.New(ctx, telemetry.Config{Role: role, Node: node, Version: version, Logger: cfg.Logger})
 	if err != nil {
 		return err
