@@ -155,7 +155,8 @@ func badSize(m *wire.Message) *pb.Status {
 		size int
 		most int
 	}{
-		{"born_host", len(m.BornHost), bornHostMax}, {"trace_context", len(m.Trace.Bytes), traceContextMax},
+		{"born_host", len(m.BornHost), bornHostMax},
+		{"trace_context", len(m.Trace.Bytes), traceContextMax},
 		{"all of the message beside its body", m.Size - len(m.Body), aroundBodyMax},
 	} {
 		if field.size > field.most {

@@ -245,7 +245,8 @@ func TestPanicBeside(t *testing.T) {
 			for _, d := range []*grpc.ServiceDesc{&controlv1.Admin_ServiceDesc, &controlv1.Inspect_ServiceDesc} {
 				for _, m := range d.Methods {
 					err := c.conn.Invoke(c.ctx, "/"+d.ServiceName+"/"+m.MethodName, &controlv1.GetTopicRequest{}, &controlv1.TopicResponse{})
-					if want++; grpcstatus.Code(err) != codes.Internal || f.proxy.meter.panics.Load() != want {
+					want++
+					if grpcstatus.Code(err) != codes.Internal || f.proxy.meter.panics.Load() != want {
 						f.t.Errorf("%s: %v, %d panics counted", m.MethodName, err, f.proxy.meter.panics.Load())
 					}
 				}

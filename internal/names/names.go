@@ -83,7 +83,9 @@ func Group(name string) error {
 }
 
 // Lite reports whether a lite topic may have that name.
-func Lite(name []byte) bool { return len(name) > 0 && len(name) <= LiteMax && consists(name, &liteChars) }
+func Lite(name []byte) bool {
+	return len(name) > 0 && len(name) <= LiteMax && consists(name, &liteChars)
+}
 
 // Node says why no node may have that name; nil: one may.
 func Node(name string) error {

@@ -28,9 +28,10 @@ const (
 	Internal            // a bug; Detail says more
 	Invalid             // the request makes no sense; a bug of the sender
 	TooLarge            // the message does not fit into a segment of the log; nothing was done
-
-	codeMost = TooLarge // the last of them
 )
+
+// codeMost is the last of them.
+const codeMost = TooLarge
 
 var codeNames = [...]string{
 	"ok", "none", "ready", "not leader", "need config", "topic not found", "group not found", "invalid handle",

@@ -363,7 +363,8 @@ func TestTermEnds(t *testing.T) {
 		ended := 0
 		for _, n := range f.nodes {
 			n.Intercept(func(op *storeapi.Op) bool {
-				if ended++; ended > 2 {
+				ended++
+				if ended > 2 {
 					return false
 				}
 				done := op.Done

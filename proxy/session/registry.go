@@ -103,7 +103,8 @@ func (p *part) evict() bool {
 	var oldest *Client
 	seen := 0
 	for _, c := range p.clients { // begins anywhere
-		if seen++; seen > sampleMax {
+		seen++
+		if seen > sampleMax {
 			break
 		}
 		if (oldest == nil || c.seenMS.Load() < oldest.seenMS.Load()) && c.idle() {

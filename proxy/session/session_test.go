@@ -123,7 +123,8 @@ func TestBytes(t *testing.T) {
 	}
 	first.Consumes("g", full[:1])
 	r.Remove("1")
-	if last.Consumes("g", full); len(last.Memberships()[0].Subscriptions) == 0 {
+	last.Consumes("g", full)
+	if len(last.Memberships()[0].Subscriptions) == 0 {
 		t.Error("what became free is not used")
 	}
 	r.Remove("0")
