@@ -125,16 +125,15 @@ func (p *Proxy) Run(ctx context.Context) error {
 
 // Ready reports why the proxy should get no clients; nil: it should.
 func (p *Proxy) Ready() error {
-	const op = "proxy"
 	switch led, all := p.router.Leaders(); {
 	case p.open.stopping():
-		return fault.Errorf(op, fault.Unavailable, "stopping")
+		return fault.Errorf("", fault.Unavailable, "stopping")
 	case p.o.Table.Snapshot().Cluster() == nil:
-		return fault.Errorf(op, fault.Unavailable, "nothing heard from a controller yet")
+		return fault.Errorf("", fault.Unavailable, "nothing heard from a controller yet")
 	case all == 0:
-		return fault.Errorf(op, fault.Unavailable, "the cluster has no shards yet")
+		return fault.Errorf("", fault.Unavailable, "the cluster has no shards yet")
 	case led == 0:
-		return fault.Errorf(op, fault.Unavailable, "none of %d shards has a leader that can be reached", all)
+		return fault.Errorf("", fault.Unavailable, "none of %d shards has a leader that can be reached", all)
 	}
 	return nil
 }

@@ -113,9 +113,9 @@ func (p *Proxy) beginReceive(c *call, req *pb.ReceiveMessageRequest) (*receiving
 	f, err := filter.Parse(req.GetFilterExpression())
 	switch {
 	case fault.Is(err, fault.Unsupported):
-		return nil, status(pb.Code_NOT_IMPLEMENTED, err.Error())
+		return nil, status(pb.Code_NOT_IMPLEMENTED, fault.Text(err))
 	case err != nil:
-		return nil, status(pb.Code_ILLEGAL_FILTER_EXPRESSION, err.Error())
+		return nil, status(pb.Code_ILLEGAL_FILTER_EXPRESSION, fault.Text(err))
 	}
 	if bad := badLease(req); bad != nil {
 		return nil, bad

@@ -162,11 +162,11 @@ func (n *Node) Ready() error {
 	joined := n.mu.node != 0
 	n.mu.RUnlock()
 	if !joined {
-		return fault.Errorf("store node", fault.Unavailable, "has not joined a cluster yet")
+		return fault.Errorf("", fault.Unavailable, "has not joined a cluster yet")
 	}
 	for _, h := range n.all() {
 		if role := h.status().Role; role != replica.Leader && role != replica.Failed {
-			return fault.Errorf("store node", fault.Unavailable, "shard %d is %v", h.id, role)
+			return fault.Errorf("", fault.Unavailable, "shard %d is %v", h.id, role)
 		}
 	}
 	return nil

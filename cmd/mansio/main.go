@@ -10,6 +10,8 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"github.com/mansiomq/mansio/internal/fault"
 )
 
 // Exit codes: what failed, and what was asked for wrongly.
@@ -39,7 +41,7 @@ func run(line []string) int {
 }
 
 // oneLine is an error as one line, joined errors included.
-func oneLine(err error) string { return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ") }
+func oneLine(err error) string { return strings.ReplaceAll(strings.TrimSpace(fault.Text(err)), "\n", "; ") }
 
 // stopOnSignal cancels at the first SIGINT or SIGTERM, so that everything under
 // way is finished, and exits at once at the second.

@@ -87,7 +87,7 @@ func Status(err error) error {
 // StatusAs is Status with a code that the contract of a call asks for; the kind
 // of the error travels all the same.
 func StatusAs(code codes.Code, err error) error {
-	plain := status.New(code, err.Error())
+	plain := status.New(code, fault.Text(err))
 	detailed, failed := plain.WithDetails(&errdetails.ErrorInfo{Domain: errorDomain, Reason: kindOf(err).String()})
 	if failed != nil { // code OK: nothing to explain
 		return plain.Err()
