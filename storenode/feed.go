@@ -51,6 +51,7 @@ func (n *Node) host(ctx context.Context, h *hosted) error {
 	})
 	g.Go(func() error { return h.shard.Run(inner) })
 	g.Go(func() error { return n.obey(inner, h) })
+	g.Go(func() error { return n.turns(inner, h) })
 	if err := g.Wait(); err != nil && ctx.Err() == nil {
 		n.logger.Error("shard ended", "shard", h.id, "error", err)
 	}

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -34,6 +36,8 @@ type hosted struct {
 	failure string
 	quit    chan struct{} // closed to end the shard's run
 	ended   chan struct{} // closed when the run is over
+	// turned is when the shard's owner last took a turn; nil while it does not run.
+	turned atomic.Pointer[time.Time]
 }
 
 func newHosted(id ident.Shard, dir string) *hosted {

@@ -84,6 +84,7 @@ func (p *process) addStoreNode(ctx context.Context) error {
 	p.serve("store server", server, listeners...)
 	p.peers.local, p.peers.localAt = node, address
 	p.ready.Add("store", node.Ready)
+	p.alive.Add("store", node.Alive)
 	p.clean = node.Clean
 	return observeStore(p.cfg.Telemetry.Meter(), counts)
 }

@@ -215,6 +215,13 @@ func call[T any](ctx context.Context, s *Shard, op string, f func(answer func(T,
 	}
 }
 
+// Turn returns when the owner has taken a turn; an error says that the shard has
+// stopped or ctx has ended before.
+func (s *Shard) Turn(ctx context.Context) error {
+	_, err := call(ctx, s, "turn", func(answer func(struct{}, error)) { answer(struct{}{}, nil) })
+	return err
+}
+
 // later runs f on the owner goroutine, from a goroutine of the shard's own: as
 // long as one of those lives, somebody takes calls.
 func (s *Shard) later(f func()) { s.calls <- f }
