@@ -5,6 +5,7 @@ package shard
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/mansiomq/mansio/internal/fault"
 	"github.com/mansiomq/mansio/internal/ident"
@@ -66,4 +67,14 @@ func dropCheckpointsBeyond(o Options, end ident.LSN) error {
 		}
 	}
 	return nil
+}
+
+// remedied adds the way on to the failure of a recovery.
+func (s *Shard) remedied(err error) error {
+	var corrupt *commitlog.CorruptionError
+	if !errors.As(err, &corrupt) {
+		return err
+	}
+	return fmt.Errorf("%w. Restore %s from a backup, or give up what is lost: mansio shard accept-loss %d --from %d",
+		err, s.o.Dir, s.o.ID, corrupt.LSN)
 }

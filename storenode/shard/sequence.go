@@ -31,6 +31,35 @@ type pending struct {
 	settle *storeapi.SettleResult
 }
 
+// newAppending makes a pending Append of n messages. Almost all have one: its
+// answer lies in the same piece of memory.
+func newAppending(op *storeapi.Op, n int) *pending {
+	a := &struct {
+		pending
+		result storeapi.AppendResult
+		one    [1]storeapi.Appended
+	}{pending: pending{op: op}}
+	a.append = &a.result
+	if a.result.Entries = a.one[:min(n, 1)]; n > 1 {
+		a.result.Entries = make([]storeapi.Appended, n)
+	}
+	return &a.pending
+}
+
+// newSettling makes a pending Settle of n items, in the same way.
+func newSettling(op *storeapi.Op, n int) *pending {
+	a := &struct {
+		pending
+		result storeapi.SettleResult
+		one    [1]storeapi.Code
+	}{pending: pending{op: op, left: n}}
+	a.settle = &a.result
+	if a.result.Codes = a.one[:min(n, 1)]; n > 1 {
+		a.result.Codes = make([]storeapi.Code, n)
+	}
+	return &a.pending
+}
+
 // done counts one part as finished and completes the operation with the last.
 func (p *pending) done(term ident.Term) {
 	p.left--
@@ -143,7 +172,7 @@ func (s *Shard) sequenceAppend(op *storeapi.Op, r *storeapi.Append) {
 		reply(op, code, s.tail.term, nil)
 		return
 	}
-	p := &pending{op: op, append: &storeapi.AppendResult{Entries: make([]storeapi.Appended, len(r.Payloads))}}
+	p := newAppending(op, len(r.Payloads))
 	for i, b := range r.Payloads {
 		m, err := message.Parse(b)
 		if err != nil || m.Topic() != r.Topic {

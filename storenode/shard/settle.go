@@ -27,7 +27,7 @@ func (o *openSettle) reset() {
 // sequenceSettle takes a client's settlements into the round. Buried messages
 // need their bodies first and settle by an entry of their own.
 func (s *Shard) sequenceSettle(op *storeapi.Op, r *storeapi.Settle) {
-	p := &pending{op: op, left: len(r.Items), settle: &storeapi.SettleResult{Codes: make([]storeapi.Code, len(r.Items))}}
+	p := newSettling(op, len(r.Items))
 	if p.left == 0 {
 		reply(op, storeapi.OK, s.tail.term, p.settle)
 		return

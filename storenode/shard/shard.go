@@ -233,6 +233,7 @@ func (s *Shard) Run(ctx context.Context) error {
 			close(s.stopped)
 			return errors.Join(ctx.Err(), s.release())
 		}
+		err = s.remedied(err)
 		s.machine.Fail(err.Error())
 		s.logger.Error("replica failed in recovery", "error", err)
 	}
