@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/mansiomq/mansio/internal/storeapi"
@@ -427,6 +429,40 @@ func TestOverloadIsPaced(t *testing.T) {
 			f.t.Errorf("%d bytes are still on their way", n)
 		}
 	}, few)
+}
+
+// leaving is the stream of a client that goes before the end of it arrives.
+type leaving struct {
+	grpc.ServerStream
+	leave context.CancelFunc
+}
+
+func (l *leaving) SendMsg(m any) error {
+	if r, is := m.(*pb.ReceiveMessageResponse); is && r.GetDeliveryTimestamp() != nil {
+		l.leave()
+	}
+	return nil
+}
+
+// TestReceiveGoneLate says that what a client did not read to the end is given back.
+func TestReceiveGoneLate(t *testing.T) {
+	bubble(t, func(f *fixture) {
+		f.ctl.topic("orders", controlv1.TopicType_TOPIC_TYPE_NORMAL)
+		f.with("c", func(c *client) { c.mustSend("orders", "m") })
+		ctx, cancel := context.WithCancel(metadata.NewIncomingContext(f.t.Context(), metadata.Pairs(headerClientID, "gone")))
+		c, bad := f.proxy.begin(ctx, "ReceiveMessage")
+		if bad != nil {
+			f.t.Fatal(bad)
+		}
+		if _, err := f.proxy.receiveMessage(&c, receive("g", "orders"), &leaving{leave: cancel}); err == nil {
+			f.t.Error("the call ended well")
+		}
+		f.with("c", func(c *client) {
+			if g := c.receive(receive("g", "orders")); g.ids() != "m" || g.messages[0].GetSystemProperties().GetDeliveryAttempt() != 1 {
+				f.t.Errorf("the next receive: %v", g.messages)
+			}
+		})
+	})
 }
 
 // slowly has every Take answered that much later.
