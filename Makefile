@@ -22,6 +22,11 @@ LINTFLAGS ?=
 # Arguments for `make run`, for example ARGS="--listen 127.0.0.1:8081".
 ARGS ?=
 
+empty :=
+space := $(empty) $(empty)
+# The commit that is built, for `mansio version`; empty outside of a clone.
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null && { git diff --quiet HEAD || echo +modified; })
+
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,7 +41,7 @@ setup: ## get modules and tools
 
 .PHONY: build
 build: ## build bin/mansio
-	go build -o bin/mansio ./cmd/mansio
+	go build -ldflags '-X main.revision=$(subst $(space),,$(REVISION))' -o bin/mansio ./cmd/mansio
 
 .PHONY: run
 run: build ## start a serving standalone with its data in ./data

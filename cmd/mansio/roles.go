@@ -78,7 +78,7 @@ func (r role) build(s *settings) (*assembly.Config, error) {
 var controller = role{
 	use: "controller", short: "Run a controller: metadata, placement, leadership",
 	flags: func(f *pflag.FlagSet) {
-		f.String("data", "", "data folder, for the embedded etcd")
+		f.String("data", "", "data folder, needed with any etcd: whose it is, and the embedded etcd")
 		f.String("listen", "127.0.0.1:8083", "address for store nodes, proxies and administrators")
 		f.Int("shards-per-node", 4, "shards to keep per store node")
 		controllerFlags(f, false)

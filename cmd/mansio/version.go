@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,10 +16,17 @@ import (
 // version is the release; a build that is no release says so.
 var version = "0.1.0-dev"
 
+// revision is the commit of the build, if whoever built it told the linker: Go
+// itself knows only when git runs where it builds, and may.
+var revision string
+
+// modified is the end of a revision that is not exactly the commit.
+const modified = "+modified"
+
 // build is what `mansio version` tells.
 type build struct {
 	Version  string `json:"version"`
-	Revision string `json:"revision,omitempty"`
+	Revision string `json:"revision"`
 	Modified bool   `json:"modified,omitempty"`
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
@@ -26,6 +34,10 @@ type build struct {
 
 func thisBuild() build {
 	b := build{Version: version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	if b.Revision, b.Modified = strings.CutSuffix(revision, modified); b.Revision != "" {
+		return b
+	}
+	b.Revision = "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			switch s.Key {
@@ -54,6 +66,9 @@ func newVersion() *cobra.Command {
 			b := thisBuild()
 			return p.Print(b, func(w io.Writer) {
 				cli.Row(w, "mansio", b.Version)
+				if b.Modified {
+					b.Revision += modified
+				}
 				cli.Row(w, "revision", b.Revision)
 				cli.Row(w, "built with", b.Go, b.Platform)
 			})
