@@ -57,6 +57,18 @@ else
 	go test -timeout 15m ./...
 endif
 	cd test/clients/go && MANSIO='$(CURDIR)/bin/mansio' go test -timeout 10m ./...
+	@$(MAKE) --no-print-directory test-nosync
+
+# Tests that cannot fail prove nothing: these must, when the log does not sync.
+.PHONY: test-nosync
+test-nosync: ## show that the power-loss suites fail without fdatasync
+	@set -e; for suite in commitlog/TestCrashes shard/TestPowerLoss; do \
+		if out=$$(MANSIO_SEEDS=60 go test -tags nosync -timeout 100s -run "^$${suite#*/}$$" ./storenode/$${suite%/*} 2>&1); then \
+			echo "$$suite passes although the log does not sync"; exit 1; \
+		fi; \
+		grep -q -- "^--- FAIL: $${suite#*/} " <<< "$$out" || { echo "$$out"; exit 1; }; \
+		echo "$$suite fails without fdatasync, as it must"; \
+	done
 
 .PHONY: test-clients
 test-clients: build ## run the suites of all official SDKs against bin/mansio
