@@ -86,7 +86,7 @@ func (n *Node) attend(parent context.Context, c grpc.ClientConnInterface) error 
 			return err
 		case <-parent.Done():
 			cancel()
-			<-heard // it says only that the stream was cut here
+			<-heard //nolint:errcheck // it says only that the stream was cut here
 			return parent.Err()
 		}
 	}

@@ -124,6 +124,8 @@ type Space struct {
 	// clients that store something new should be refused; the log itself does
 	// not.
 	Low bool
+	// NeededBytes is how much must be free for Low to be false.
+	NeededBytes int64
 	// Full: preparing a block failed for want of space, and has not succeeded
 	// since.
 	Full bool

@@ -306,10 +306,15 @@ func (l *Log) readSpace() {
 	case free >= l.o.MinFreeBytes+l.o.MinFreeBytes/5:
 		l.space.Low = false
 	}
-	low := l.space.Low
+	low, needed := l.space.Low, l.o.MinFreeBytes
+	if low {
+		needed += needed / 5
+	}
+	l.space.NeededBytes = needed
 	l.mu.Unlock()
 	if low != was {
-		l.o.Logger.Warn("free disk space", slog.String("dir", l.o.Dir), slog.Bool("low", low), slog.Int64("free_bytes", free))
+		l.o.Logger.Warn("free disk space", slog.String("dir", l.o.Dir), slog.Bool("low", low),
+			slog.Int64("free_bytes", free), slog.Int64("needed_bytes", needed))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/mansiomq/mansio/internal/fault"
@@ -65,7 +66,8 @@ func TestAcceptLoss(t *testing.T) {
 
 	why := l.failure()
 	var from, to uint64
-	if _, err := fmt.Sscanf(why[bytes.Index([]byte(why), []byte("log corrupt")):], "log corrupt at LSN %d, lost up to LSN %d", &from, &to); err != nil {
+	_, what, _ := strings.Cut(why, "log corrupt at ")
+	if _, err := fmt.Sscanf(what, "LSN %d, lost up to LSN %d", &from, &to); err != nil {
 		t.Fatalf("the failure does not name what is lost: %s", why)
 	}
 	if again := l.failure(); again != why {

@@ -2,6 +2,8 @@
 
 package shard
 
+import "fmt"
+
 const (
 	// innerMargin is kept free on a full disk beside what an operation says that it
 	// needs: for the entries that come with it, such as a configuration.
@@ -12,6 +14,14 @@ const (
 	settledBytes = 96
 	renewedBytes = 320
 )
+
+// shortage says how much space there is, and how much messages from clients need.
+func (s *Shard) shortage() string {
+	if !s.space.Low {
+		return fmt.Sprintf("no block could be prepared in %s; %d bytes are free", s.o.Dir, s.space.FreeBytes)
+	}
+	return fmt.Sprintf("%d bytes are free in %s, %d are needed", s.space.FreeBytes, s.o.Dir, s.space.NeededBytes)
+}
 
 // innerRoom reports whether the log surely takes n more bytes that are not
 // messages from clients. On a full disk those go on in what is prepared and in

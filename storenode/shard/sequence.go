@@ -165,7 +165,7 @@ func (s *Shard) seal() {
 // sequenceAppend stores messages.
 func (s *Shard) sequenceAppend(op *storeapi.Op, r *storeapi.Append) {
 	if s.space.Low || s.space.Full {
-		reply(op, storeapi.DiskFull, s.tail.term, nil)
+		op.Done(storeapi.Reply{Code: storeapi.DiskFull, Term: s.tail.term, Detail: s.shortage()})
 		return
 	}
 	if code := s.tell(op, record.ConfigTopic, uint64(r.Topic), op.TopicRevision); code != storeapi.OK {
