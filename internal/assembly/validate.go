@@ -73,13 +73,18 @@ func (c *Config) validateAddresses() error {
 // checkAdvertise refuses a node that listens on every address and does not say at
 // which one others reach it.
 func (n *StoreNode) checkAdvertise() error {
-	host, _, err := net.SplitHostPort(n.Listen)
-	ip := net.ParseIP(host)
-	if err != nil || n.Advertise != "" || host != "" && (ip == nil || !ip.IsUnspecified()) {
+	if n.Advertise != "" || !everywhere(n.Listen) {
 		return nil
 	}
 	return fault.Errorf("configuration", fault.Invalid,
 		"--listen %q is every address of this machine: give --advertise HOST:PORT, where the other processes reach this node", n.Listen)
+}
+
+// everywhere reports whether a listener's address is every one of the machine.
+func everywhere(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "" || ip.IsUnspecified())
 }
 
 // isAddress reports whether the text is HOST:PORT. For a listener HOST may be

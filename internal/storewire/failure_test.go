@@ -333,10 +333,7 @@ func TestUnsound(t *testing.T) {
 	under, a := make(answers, 1), make(answers, 1)
 	under.submit(w.peer, &storeapi.Append{}, time.Time{})
 	held := target.await(t, 1)
-	tags := make([]string, 1<<16)
-	for i := range tags {
-		tags[i] = "a tag of some length"
-	}
+	tags := slices.Repeat([]string{"a tag of some length"}, 1<<16)
 	wide := storeapi.Filter{Kind: storeapi.FilterTags, Tags: tags}
 	signs := slices.Repeat([]storeapi.ClientSign{{Client: "c", Subscriptions: []storeapi.Subscription{{Filter: wide}}}}, 40)
 	for name, q := range map[string]storeapi.Request{

@@ -507,7 +507,7 @@ func TestSelfSignedIsMended(t *testing.T) {
 			}
 		})
 	}
-	theirs := bytes.Replace(decode(t, certFile), []byte(organization), []byte("self-issued"), -1) // as long, of another maker
+	theirs := bytes.ReplaceAll(decode(t, certFile), []byte(organization), []byte("self-issued")) // as long, of another maker
 	theirs = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: theirs})
 	if err := errors.Join(os.WriteFile(certFile, theirs, 0o600), os.WriteFile(keyFile, nil, 0o600)); err != nil {
 		t.Fatal(err)

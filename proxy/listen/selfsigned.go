@@ -41,9 +41,9 @@ const (
 func selfSigned(o *Options) (*tls.Certificate, error) {
 	const op = "listen.TLS"
 	if o.Dir != "" {
-		pair, err := load(o)
-		if err != nil || pair != nil {
-			return pair, err
+		pair, good, err := load(o)
+		if err != nil || good {
+			return &pair, err
 		}
 	}
 	certPEM, keyPEM, err := generate(o)

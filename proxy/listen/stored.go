@@ -15,33 +15,28 @@ import (
 	"github.com/mansiomq/mansio/internal/fault"
 )
 
-// load returns the certificate of the directory, or nil when a new one is to be
-// made: there is none, it ends soon, or what is left of it cannot be used. A
+// load returns the certificate of the directory. It is not good when a new one is
+// to be made: there is none, it ends soon, or what is left of it cannot be used. A
 // certificate that somebody else put there is never replaced for being unusable.
-func load(o *Options) (*tls.Certificate, error) {
+func load(o *Options) (pair tls.Certificate, good bool, err error) {
 	certFile, keyFile := filepath.Join(o.Dir, CertName), filepath.Join(o.Dir, KeyName)
-	certPEM, err := os.ReadFile(certFile)
+	certPEM, certErr := os.ReadFile(certFile)
 	keyPEM, keyErr := os.ReadFile(keyFile)
-	err = errors.Join(err, keyErr)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+	if err = errors.Join(certErr, keyErr); errors.Is(err, fs.ErrNotExist) {
+		return pair, false, nil
 	}
-	var pair tls.Certificate
 	if err == nil {
 		pair, err = tls.X509KeyPair(certPEM, keyPEM)
 		if err != nil && !foreign(certPEM) {
 			o.Log.Warn("the self-signed certificate is damaged: a new one is made, which clients have to trust anew", "dir", o.Dir, "error", err)
-			return nil, nil
+			return pair, false, nil
 		}
 	}
-	switch {
-	case err != nil:
-		return nil, fault.Errorf("listen.TLS", fault.Invalid,
+	if err != nil {
+		return pair, false, fault.Errorf("listen.TLS", fault.Invalid,
 			"self-signed certificate in %s: %w; delete both files to have a new one made", o.Dir, err)
-	case !o.Now().Add(renewBefore).Before(pair.Leaf.NotAfter):
-		return nil, nil
 	}
-	return &pair, nil
+	return pair, o.Now().Add(renewBefore).Before(pair.Leaf.NotAfter), nil
 }
 
 // foreign reports whether a file holds a certificate that was not made here.
@@ -80,10 +75,11 @@ func replace(name string, content []byte, mode fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	if _, err = file.Write(content); err == nil {
+	_, err = file.Write(content)
+	if err == nil {
 		err = file.Sync()
 	}
-	if err = errors.Join(err, file.Close()); err != nil {
+	if err := errors.Join(err, file.Close()); err != nil {
 		return err
 	}
 	return os.Rename(temporary, name)
