@@ -443,7 +443,7 @@ func TestLowSpace(t *testing.T) {
 			free.Store(step.free)
 			elapse(1500 * time.Millisecond)
 			synctest.Wait()
-			if s := w.l.Space(); s.Low != step.low || s.FreeBytes != step.free || s.TotalBytes != 5000 {
+			if s := w.l.Space(); s.Low != step.low || s.FreeBytes != step.free || s.TotalBytes != 5000 || s.NeededBytes != map[bool]int64{false: 100, true: 120}[step.low] {
 				t.Errorf("%d free: %+v, want low %v", step.free, s, step.low)
 			}
 		}
