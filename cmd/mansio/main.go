@@ -41,7 +41,9 @@ func run(line []string) int {
 }
 
 // oneLine is an error as one line, joined errors included.
-func oneLine(err error) string { return strings.ReplaceAll(strings.TrimSpace(fault.Text(err)), "\n", "; ") }
+func oneLine(err error) string {
+	return strings.ReplaceAll(strings.TrimSpace(fault.Text(err)), "\n", "; ")
+}
 
 // stopOnSignal cancels at the first SIGINT or SIGTERM, so that everything under
 // way is finished, and exits at once at the second.

@@ -66,7 +66,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		p.where.Data = p.data.Path()
 	}
 	p.group.StopMax = stopMax
-	defer p.tellStop(ctx)()
+	stopped := p.tellStop(ctx)
+	defer stopped()
 	p.dialer = rpc.NewDialer(p.guard, cfg.Telemetry.DialOptions()...)
 	defer func() { err = errors.Join(err, p.dialer.Close()) }()
 	far := rpc.NewDialer(p.guard, cfg.Telemetry.DialOptions()...) // the peers' own: they forget addresses

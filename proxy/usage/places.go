@@ -102,7 +102,8 @@ func (l *places) give(n name) *place {
 	}
 	p := newPlace(n, l.ops)
 	p.idle = l.now()
-	if l.given++; l.given > 2*PlacesMax {
+	l.given++
+	if l.given > 2*PlacesMax {
 		p.took = l.other.took
 	}
 	all = maps.Clone(all)
