@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/mansiomq/mansio/internal/fault"
@@ -202,6 +203,18 @@ func TestPanicAnswersInternal(t *testing.T) {
 	svc.panics = false
 	if _, err := controlv1.NewMetadataClient(w.conn(t, w.tcp)).EnsureTopic(t.Context(), &controlv1.EnsureTopicRequest{}); err != nil {
 		t.Errorf("the next call: %v", err)
+	}
+}
+
+// A caller that may know nothing yet cannot make the server hold megabytes of headers.
+func TestHugeHeaders(t *testing.T) {
+	w := start(t, &service{}, ServerOptions{}, Guard{})
+	for _, n := range []int{8 << 10, 8 << 20} {
+		ctx := metadata.AppendToOutgoingContext(t.Context(), "name", strings.Repeat("n", n))
+		_, err := controlv1.NewMetadataClient(w.conn(t, w.tcp)).EnsureTopic(ctx, &controlv1.EnsureTopicRequest{})
+		if (err != nil) != (n > headersMax) {
+			t.Errorf("%d bytes of headers: %v", n, err)
+		}
 	}
 }
 
