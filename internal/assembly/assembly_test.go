@@ -63,7 +63,7 @@ func TestStopIsTold(t *testing.T) {
 	var lines lockedBuffer
 	_, stop := start(t, standalone(t, slog.New(slog.NewTextHandler(&lines, nil))))
 	stop()
-	for _, want := range []string{`msg=stopping reason="context canceled"`, `msg=stopped took=`, ` clean=true`} {
+	for _, want := range []string{`msg=stopping reason="context canceled"`, `msg=stopped took_ms=`, ` clean=true`} {
 		if n := strings.Count(lines.String(), want); n != 1 {
 			t.Errorf("%d times %s in\n%s", n, want, lines.String())
 		}

@@ -108,7 +108,7 @@ func (p *process) tellStop(ctx context.Context) (stopped func()) {
 		if began.IsZero() {
 			return
 		}
-		facts := []any{"took", time.Since(began).Round(time.Millisecond)}
+		facts := []any{"took_ms", time.Since(began).Milliseconds()}
 		if p.clean != nil {
 			facts = append(facts, "clean", p.clean())
 		}

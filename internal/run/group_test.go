@@ -184,6 +184,7 @@ func TestStopMax(t *testing.T) {
 		}
 		close(free)
 		time.Sleep(2 * time.Second) // in fake time: the first part was told to stop
+		synctest.Wait()
 		if last := j.lines[len(j.lines)-1]; last != "first stopped" {
 			t.Errorf("the last that happened: %s", last)
 		}

@@ -3,9 +3,9 @@
 package logdump
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,14 +82,15 @@ func TestDump(t *testing.T) {
 		case "flip":
 			var at int64
 			d.ScanArgs(t, "at", &at)
-			change(t, m, name, at, make([]byte, 1), func(b byte) byte { return ^b })
+			b := readAt(t, m, name, at)
+			writeAt(t, m, name, at, []byte{^b})
 		case "write":
 			var at int64
 			var n, value int
 			d.ScanArgs(t, "at", &at)
 			d.ScanArgs(t, "bytes", &n)
 			d.MaybeScanArgs(t, "value", &value)
-			change(t, m, name, at, make([]byte, n), func(byte) byte { return byte(value) })
+			writeAt(t, m, name, at, bytes.Repeat([]byte{byte(value)}, n))
 		case "remove":
 			if err := m.Remove(name); err != nil {
 				t.Fatal(err)
@@ -101,20 +102,22 @@ func TestDump(t *testing.T) {
 	})
 }
 
-// change changes the bytes at a place of a file, which may lie behind its end.
-func change(t *testing.T, m *disk.Memory, name string, at int64, b []byte, to func(byte) byte) {
+func readAt(t *testing.T, m *disk.Memory, name string, at int64) byte {
+	t.Helper()
+	b, err := disk.ReadFile(m, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b[at]
+}
+
+func writeAt(t *testing.T, m *disk.Memory, name string, at int64, b []byte) {
 	t.Helper()
 	f, err := m.Open(name, disk.ReadWrite)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if _, err := f.ReadAt(b, at); err != nil && !errors.Is(err, io.EOF) {
-		t.Fatal(err)
-	}
-	for i := range b {
-		b[i] = to(b[i])
-	}
 	if _, err := f.WriteAt(b, at); err != nil {
 		t.Fatal(err)
 	}
