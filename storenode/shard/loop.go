@@ -23,7 +23,9 @@ type round struct {
 // and synced it sequences the next, and what comes meanwhile shares that one's
 // sync. No timer lingers: a batch leaves as soon as the disk is free.
 func (s *Shard) own(ctx context.Context) error {
-	var spare []*storeapi.Op
+	if err := s.commitlog.WaitPrepared(ctx, batchBytesMax); err != nil && !fault.Is(err, fault.DiskFull) && ctx.Err() == nil {
+		s.fail(err)
+	}
 	s.timer = time.NewTimer(time.Hour)
 	defer s.timer.Stop()
 	s.look()
@@ -33,13 +35,13 @@ func (s *Shard) own(ctx context.Context) error {
 	dead := s.commitlog.Failed()
 	for {
 		wake := s.inbox.wake
-		if s.filling.bytes() >= batchBytesMax {
+		if s.crowded() {
 			wake = nil // the disk is behind; let operations wait where they are bounded
 		}
 		select {
 		case <-wake:
 			s.look()
-			spare = s.serve(spare)
+			s.serve()
 		case r := <-s.written:
 			s.look()
 			s.landed(r)
@@ -59,6 +61,10 @@ func (s *Shard) own(ctx context.Context) error {
 		}
 		s.tick()
 		s.send()
+		if s.behind && !s.crowded() {
+			s.serve()
+			s.send()
+		}
 		s.publish()
 	}
 }
@@ -82,15 +88,25 @@ func (s *Shard) landed(r round) {
 	}
 }
 
-// serve sequences all that waits in the inbox; how much that is, the inbox bounds.
-func (s *Shard) serve(spare []*storeapi.Op) []*storeapi.Op {
-	ops := s.inbox.take(spare)
-	for _, op := range ops {
+// serve sequences what waits in the inbox, as much as the batch has room for. So
+// what is sequenced and not written yet stays below what the log has prepared,
+// and finds its place also when the disk turns out to be full meanwhile.
+func (s *Shard) serve() {
+	looked := s.served == len(s.waiting)
+	if looked {
+		s.waiting, s.served = s.inbox.take(s.waiting), 0
+	}
+	for s.served < len(s.waiting) && !s.crowded() {
+		op := s.waiting[s.served]
+		s.waiting[s.served] = nil
+		s.served++
 		s.sequence(op)
 	}
-	clear(ops)
-	return ops
+	s.behind = s.served < len(s.waiting) || !looked
 }
+
+// crowded reports that the batch is as large as one round shall be.
+func (s *Shard) crowded() bool { return s.filling.bytes() >= batchBytesMax }
 
 // send hands the filling batch to the writer if it is free.
 func (s *Shard) send() {

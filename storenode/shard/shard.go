@@ -131,6 +131,9 @@ type Shard struct {
 	existing      func(record.ConfigKind, uint64) bool // what the metadata said when it was
 	existingAt    int64                                // of that revision; nil: nothing yet
 	starts        map[delivery.Key]delivery.Start      // logged and not applied yet
+	waiting       []*storeapi.Op                       // taken from the inbox
+	served        int                                  // of these
+	behind        bool                                 // something may wait that no wake-up will come for
 	filling       *batch
 	syncing       *batch
 	spareBatch    *batch

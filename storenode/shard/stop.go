@@ -15,6 +15,10 @@ import (
 // finished, then all views go into a checkpoint and the stop is marked clean.
 func (s *Shard) stop() error {
 	s.refuse()
+	for _, op := range s.waiting[s.served:] {
+		reply(op, storeapi.Unavailable, s.machine.Term(), nil)
+	}
+	s.waiting, s.served = nil, 0
 	for _, w := range s.parking.clear() {
 		reply(w.op, storeapi.Unavailable, s.machine.Term(), nil)
 	}
