@@ -62,7 +62,7 @@ func (l *life) exhaust() {
 }
 
 func onFullDisk(d *disk.Memory, tune func(*Options)) setting {
-	return setting{disk: d, dir: "s", segmentBytes: 64 << 10, tune: func(o *Options) {
+	return setting{disk: d, dir: "s", segmentBytes: 1 << 20, tune: func(o *Options) {
 		o.Free, o.RetentionMS = d.Free, 1<<50
 		tune(o)
 	}}
@@ -73,12 +73,12 @@ func onFullDisk(d *disk.Memory, tune func(*Options)) setting {
 // space again, which nobody has to be told.
 func TestFullDisk(t *testing.T) {
 	d := disk.NewMemory()
-	d.Limit(900 << 10)
+	d.Limit(6 << 20)
 	at := onFullDisk(d, func(*Options) {})
 	l := beginOn(t, at)
 	sent, refused := l.fill(0), 0
 	for i := 0; i < sent; i++ {
-		if i%10 == 0 { // lives come and go meanwhile
+		if i%40 == 0 { // lives come and go meanwhile
 			at.offset = l.offset.Load()
 			l.stop()
 			l = beginOn(t, at)
@@ -102,7 +102,7 @@ func TestFullDisk(t *testing.T) {
 	if refused < sent/2 {
 		t.Fatalf("only %d of %d sends were refused on a full disk", refused, sent)
 	}
-	d.Limit(4 << 20)
+	d.Limit(16 << 20)
 	next := 10_000
 	l.until(1_000, func() bool { next++; return l.sendOne(next) == storeapi.OK })
 	if got := l.take(64, hourMS); len(got.Messages) != 1 || int(got.Messages[0].Offset) != sent {
@@ -115,13 +115,13 @@ func TestFullDisk(t *testing.T) {
 // disk, the log keeps room for the entries that make space.
 func TestTrimOnAnExhaustedDisk(t *testing.T) {
 	d := disk.NewMemory()
-	d.Limit(900 << 10)
+	d.Limit(8 << 20)
 	retention := int64(1 << 40)
 	at := onFullDisk(d, func(o *Options) { o.RetentionBytes = retention })
 	l := beginOn(t, at)
 	sent := l.fill(0)
 	l.exhaust()
-	retention = 256 << 10 // an operator lowers it and restarts
+	retention = 2 << 20 // an operator lowers it and restarts
 	for range 3 {
 		at.offset = l.offset.Load()
 		l.stop()
