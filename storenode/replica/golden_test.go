@@ -4,12 +4,15 @@ package replica
 
 import (
 	"bytes"
+	"encoding/binary"
 	"flag"
+	"hash/crc32"
 	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/mansiomq/mansio/internal/fault"
 	"github.com/mansiomq/mansio/storenode/disk"
 )
 
@@ -46,5 +49,16 @@ func TestGoldenMeta(t *testing.T) {
 	}
 	if d := cmp.Diff(m, got); d != "" {
 		t.Errorf("the golden slot is read otherwise: %s", d)
+	}
+}
+
+// TestReservedFlags: a flag that a later build may have written is not passed over.
+func TestReservedFlags(t *testing.T) {
+	m := sample()
+	b := m.encode(9)
+	b[11] |= 0x80
+	binary.LittleEndian.PutUint32(b[len(b)-4:], crc32.Checksum(b[:len(b)-4], castagnoli))
+	if _, _, err := decodeMeta(b); !fault.Is(err, fault.Incompatible) {
+		t.Fatalf("read a slot with unknown flags: %v", err)
 	}
 }

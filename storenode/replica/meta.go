@@ -50,6 +50,8 @@ const (
 	cutsMax = 128
 
 	flagClean, flagFlushSync, flagLossy, flagUnclean = 1, 2, 4, 8
+
+	flagsKnown = flagClean | flagFlushSync | flagLossy | flagUnclean
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -109,6 +111,9 @@ func decodeMeta(b []byte) (m Meta, sequence uint64, err error) {
 		return m, 0, fault.Errorf(op, fault.Corrupt, "length or CRC is wrong")
 	}
 	flags := le.Uint16(b[10:])
+	if unknown := flags &^ flagsKnown; unknown != 0 {
+		return m, 0, fault.Errorf(op, fault.Incompatible, "flags %#x, which this build does not know", unknown)
+	}
 	m = Meta{
 		Clean: flags&flagClean != 0, FlushSync: flags&flagFlushSync != 0, Lossy: flags&flagLossy != 0, Unclean: flags&flagUnclean != 0,
 		Cluster: le.Uint64(b[20:]), Shard: ident.Shard(le.Uint32(b[28:])), Incarnation: le.Uint64(b[32:]),
