@@ -25,6 +25,9 @@ func (n *Node) AcceptLoss(ctx context.Context, r *replicav1.AcceptLossRequest) (
 	case h.status().Role != replica.Failed:
 		return nil, fault.Errorf(op, fault.Invalid, "the replica of shard %d has not failed: nothing is to be given up", r.GetShard())
 	}
+	if err := h.shard.CameUp(); err != nil {
+		return nil, err
+	}
 	close(h.quit)
 	<-h.ended
 	n.mu.RLock()

@@ -93,7 +93,7 @@ func (l *Log) Recover(ctx context.Context, o RecoverOptions, visit func(*record.
 	}
 	r := recovery{l: l, o: o, list: *l.segs.Load()}
 	r.Start = l.Start()
-	if err := r.gap(); err != nil {
+	if err := r.gap(ctx); err != nil {
 		return Recovery{}, fault.E("commitlog.Recover", fault.Other, err)
 	}
 	if err := r.settleCache(); err != nil {
@@ -122,13 +122,17 @@ type recovery struct {
 // gap finds the oldest segment whose file cannot reach to where the next one
 // begins: it was cut short, or a file between them is gone. The walk would only
 // find it if it came by.
-func (r *recovery) gap() error {
+func (r *recovery) gap(ctx context.Context) error {
 	for i, s := range r.list[:len(r.list)-1] {
 		next := r.list[i+1].base
 		if s.damage == nil && int64(next-s.base) > s.prepared { //nolint:gosec // bases ascend
+			w := newWalker(r.list[i:i+1], s.base, ^ident.LSN(0))
+			for err := error(nil); err == nil; {
+				_, err = w.next(ctx)
+			}
 			return fault.E("", fault.Corrupt, &CorruptionError{
-				LSN: s.base, LostTo: next, Reason: fmt.Sprintf("the file that begins there ends at LSN %d, the next one begins at LSN %d",
-					s.base+ident.LSN(s.prepared), next), //nolint:gosec // a size
+				LSN: w.pos, LostTo: next, Reason: fmt.Sprintf("the file of LSN %d reaches to LSN %d at most, the next one begins at LSN %d",
+					s.base, s.base+ident.LSN(s.prepared), next), //nolint:gosec // a size
 			})
 		}
 	}

@@ -33,9 +33,12 @@ func (s *Shard) alive(r *storeapi.Alive) (code storeapi.Code) {
 			continue
 		}
 		if sign.Terminated {
-			s.renew(s.views.deliveries.AppendRenewals(nil, sign.Group, record.RenewItem{
+			items := s.views.deliveries.AppendRenewals(nil, sign.Group, record.RenewItem{
 				Owner: sign.Client, TTLMS: delivery.TerminatedTTLMS, Terminated: true,
-			}))
+			})
+			if s.innerRoom(len(items) * renewedBytes) { // else its leases run out by themselves
+				s.renew(items)
+			}
 			delete(s.signs, memberID{sign.Group, sign.Client})
 			continue
 		}

@@ -20,6 +20,11 @@ func (s *Shard) beginTerm(term ident.Term, inSync []record.ReplicaID) {
 	body := record.TermStart{InSync: inSync, PrevEnd: s.tail.end, Unclean: s.meta.Get().Unclean}
 	s.scratch = body.Append(s.scratch[:0])
 	s.put(record.TypeTermStart, waiter{}, s.scratch)
+	if s.retrim != 0 {
+		again := record.Trim{NewStart: s.retrim}
+		s.scratch = again.Append(s.scratch[:0])
+		s.put(record.TypeTrim, waiter{}, s.scratch)
+	}
 	s.logger.Info("begins a term", "term", term, "replica_role", s.machine.Role().String(), "log_end", s.tail.end)
 }
 
@@ -39,7 +44,7 @@ func (s *Shard) shift(stepMS int64) {
 // lead begins to serve: the barrier has been applied.
 func (s *Shard) lead(term ident.Term) {
 	s.machine.BarrierApplied(term)
-	if s.meta.Get().Unclean { // said, for ever
+	if s.retrim == 0 && s.meta.Get().Unclean { // said, for ever
 		s.chore(func() error { return s.meta.Update(func(m *replica.Meta) { m.Unclean = false }) })
 	}
 	if !s.leads() {
@@ -59,6 +64,9 @@ func (s *Shard) forgetMissing() {
 		return
 	}
 	for key, told := range s.told {
+		if !s.innerRoom(0) {
+			return // housekeeping comes again
+		}
 		if !told.deleted && told.revision <= s.existingAt && !s.existing(key.kind, key.id) {
 			s.putConfig(key.kind, storeapi.Config{ID: key.id, Revision: max(s.existingAt, told.revision+1)}, true)
 		}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/mansiomq/mansio/internal/fault"
 	"github.com/mansiomq/mansio/internal/ident"
@@ -20,8 +21,9 @@ import (
 // when it returns; after an error the same call may be made again. The next
 // barrier of the shard says that entries may be missing before it.
 //
-// fault.Conflict: this process has recovered the replica, so what failed later
-// is not known from its bytes alone. fault.Invalid: no entry begins there.
+// fault.Invalid, and nothing is changed: this process has recovered the replica,
+// so what failed later is not known from its bytes alone; or no entry begins
+// there; or from what would be left nothing could be recovered.
 func AcceptLoss(ctx context.Context, o Options, from ident.LSN) (lost replica.Cut, err error) {
 	o.setDefaults()
 	memory, err := replica.Recall(o.FS, o.Dir)
@@ -29,8 +31,7 @@ func AcceptLoss(ctx context.Context, o Options, from ident.LSN) (lost replica.Cu
 		return lost, err
 	}
 	if memory.Get().Instance == o.Instance {
-		return lost, fault.Errorf("accept loss", fault.Conflict,
-			"the replica came up in this process and failed later: restart the store node, so that its log is read again")
+		return lost, errCameUp
 	}
 	log, err := commitlog.Open(commitlog.Options{
 		FS: o.FS, Dir: o.Dir, ClusterHash: o.ClusterHash, Shard: o.ID, SegmentBytes: o.SegmentBytes, Logger: o.Logger,
@@ -39,6 +40,12 @@ func AcceptLoss(ctx context.Context, o Options, from ident.LSN) (lost replica.Cu
 		return lost, err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
+	if ok, err := standsAt(&o, log.Start(), from); err != nil {
+		return lost, err
+	} else if !ok {
+		return lost, fault.Errorf("accept loss", fault.Invalid,
+			"without a checkpoint at or below LSN %d nothing could be recovered from what is left: restore %s from a backup", from, o.Dir)
+	}
 	note, err := log.AcceptLoss(ctx, from)
 	if err != nil {
 		return lost, err
@@ -69,11 +76,32 @@ func dropCheckpointsBeyond(o Options, end ident.LSN) error {
 	return nil
 }
 
+var errCameUp = fault.Errorf("accept loss", fault.Invalid,
+	"the replica came up in this process and failed later: restart the store node, so that its log is read again")
+
+// standsAt reports whether a log that ends at end can be recovered: it holds its
+// beginning, or a checkpoint stands for that.
+func standsAt(o *Options, start, end ident.LSN) (bool, error) {
+	all, err := view.Checkpoints(o.FS, o.Dir)
+	return start == commitlog.FirstLSN || slices.ContainsFunc(all, func(c ident.LSN) bool { return c <= end }), err
+}
+
+// CameUp reports whether this process has recovered the replica.
+func (s *Shard) CameUp() error {
+	if s.meta.Get().Instance == s.o.Instance {
+		return errCameUp
+	}
+	return nil
+}
+
 // remedied adds the way on to the failure of a recovery.
 func (s *Shard) remedied(err error) error {
 	var corrupt *commitlog.CorruptionError
 	if !errors.As(err, &corrupt) {
 		return err
+	}
+	if ok, _ := standsAt(&s.o, s.commitlog.Start(), corrupt.LSN); !ok {
+		return fmt.Errorf("%w. Restore %s from a backup", err, s.o.Dir)
 	}
 	return fmt.Errorf("%w. Restore %s from a backup, or give up what is lost: mansio shard accept-loss %d --from %d",
 		err, s.o.Dir, s.o.ID, corrupt.LSN)

@@ -65,20 +65,16 @@ func TestAcceptLoss(t *testing.T) {
 	spoilBody(t, d, files(t, d, ".log")[0], "body of m3")
 
 	why := l.failure()
-	var from, to uint64
-	_, what, _ := strings.Cut(why, "log corrupt at ")
-	if _, err := fmt.Sscanf(what, "LSN %d, lost up to LSN %d", &from, &to); err != nil {
-		t.Fatalf("the failure does not name what is lost: %s", why)
-	}
+	from, _ := lossOf(t, why)
 	if again := l.failure(); again != why {
 		t.Fatalf("failed with %q, then with %q", why, again)
 	}
-	if _, err := AcceptLoss(t.Context(), l.options(), ident.LSN(from)+8); !fault.Is(err, fault.Invalid) {
+	if _, err := AcceptLoss(t.Context(), l.options(), from+8); !fault.Is(err, fault.Invalid) {
 		t.Fatalf("gave up from the middle of an entry: %v", err)
 	}
 	for range 2 { // a second time, as after a crash, changes nothing
-		lost, err := AcceptLoss(t.Context(), l.options(), ident.LSN(from))
-		if err != nil || lost.From != ident.LSN(from) {
+		lost, err := AcceptLoss(t.Context(), l.options(), from)
+		if err != nil || lost.From != from {
 			t.Fatalf("gave up %+v, %v", lost, err)
 		}
 	}
@@ -123,4 +119,85 @@ func uncleanBarriers(t *testing.T, d *disk.Memory) (n int) {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// lossOf returns the LSNs that a failure names.
+func lossOf(t *testing.T, why string) (from, to ident.LSN) {
+	t.Helper()
+	_, what, _ := strings.Cut(why, "log corrupt at ")
+	if _, err := fmt.Sscanf(what, "LSN %d, lost up to LSN %d", &from, &to); err != nil {
+		t.Fatalf("the failure does not name what is lost: %s", why)
+	}
+	return from, to
+}
+
+// trimmedLog is a shard that has retired segments, stopped; its newest
+// checkpoint is that of a Seal, and the Trim lies behind it.
+func trimmedLog(t *testing.T) (*disk.Memory, *life, setting, ident.Offset) {
+	t.Helper()
+	d := disk.NewMemory()
+	at := setting{disk: d, dir: "s", segmentBytes: 64 << 10, tune: func(o *Options) { o.RetentionMS, o.RetentionBytes = 1<<50, 256<<10 }}
+	l := beginOn(t, at)
+	l.bulk(0, 100)
+	l.until(61_000, func() bool {
+		l.minimum()
+		st := l.shard.Status()
+		return st.End-st.Start <= 256<<10
+	})
+	minimum := l.minimum()
+	at.offset = l.offset.Load()
+	l.stop()
+	all := files(t, d, "ckpt-")
+	remove(t, d, all[len(all)-1])
+	return d, l, at, minimum
+}
+
+// TestAcceptLossOfATrim: what retired the oldest segments is given up with the
+// rest; they are gone all the same, and the next term says so again.
+func TestAcceptLossOfATrim(t *testing.T) {
+	d, l, at, minimum := trimmedLog(t)
+	logs := files(t, d, ".log")
+	b, err := disk.ReadFile(d, logs[len(logs)-1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[4096+60] ^= 1 // in the first entry behind the checkpoint
+	if err := disk.Replace(d, logs[len(logs)-1], b); err != nil {
+		t.Fatal(err)
+	}
+	from, _ := lossOf(t, l.failure())
+	if _, err := AcceptLoss(t.Context(), l.options(), from); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		l = beginOn(t, at)
+		if got := l.minimum(); got != minimum {
+			t.Fatalf("the minimum was %d, is %d", minimum, got)
+		}
+		l.bulk(1000, 10)
+		at.offset = l.offset.Load()
+		l.stop()
+	}
+	if m, _, err := replica.LoadMeta(d, "s"); err != nil || m.Unclean {
+		t.Fatalf("what was given up is still to be said: %+v, %v", m, err)
+	}
+}
+
+// TestAcceptLossThatLeavesNothing: a log without its beginning is nothing without
+// a checkpoint, so none of it is given up.
+func TestAcceptLossThatLeavesNothing(t *testing.T) {
+	d, l, _, _ := trimmedLog(t)
+	logs := files(t, d, ".log")
+	remove(t, d, logs[1])
+	why := l.failure()
+	from, _ := lossOf(t, why)
+	if strings.Contains(why, "accept-loss") || !strings.Contains(why, "backup") {
+		t.Errorf("advises what does not help: %s", why)
+	}
+	if _, err := AcceptLoss(t.Context(), l.options(), from); !fault.Is(err, fault.Invalid) {
+		t.Fatalf("gave up a log of which nothing would be left: %v", err)
+	}
+	if left := files(t, d, ".log"); len(left) != len(logs)-1 {
+		t.Fatalf("%d of %d files are left", len(left), len(logs)-1)
+	}
 }

@@ -68,9 +68,11 @@ func (s *Shard) unread(err error) {
 // it needs of the owner's state.
 func (s *Shard) mend(seg sealed.Segment) {
 	if seg.Base < s.commitlog.Start() { // retired: nothing in it can be asked for
-		s.mended(seg.Base, []index.Runs{{
+		empty := []index.Runs{{
 			Base: seg.Base, End: seg.End, Queues: queue.New(seg.Base).Freeze(seg.Base, seg.End), Keys: keyindex.New().Freeze(seg.Base, seg.End),
-		}})
+		}}
+		// Not at once: whoever met the damage is in the middle of a selection.
+		s.read(func() { s.later(func() { s.mended(seg.Base, empty) }) })
 		return
 	}
 	var state bytes.Buffer

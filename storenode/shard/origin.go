@@ -3,6 +3,7 @@
 package shard
 
 import (
+	"context"
 	"encoding/binary"
 	"io"
 
@@ -53,10 +54,14 @@ func (o *origin) Restore(r io.Reader) error {
 func (o *origin) Digest() uint64 { return xxhash.Sum64(o.encode()) }
 
 // checkOrigin fails when the log lacks segments that no Trim has retired, and
-// gives back those that a Trim retired before the last stop.
-func (s *Shard) checkOrigin() error {
+// gives back those that a Trim retired before the last stop. The Trim may be
+// among what an operator gave up: then the next term logs it again.
+func (s *Shard) checkOrigin(ctx context.Context) error {
 	start, want := s.commitlog.Start(), s.views.origin.start
 	switch {
+	case start > want && s.meta.Get().Unclean:
+		s.views.origin.start, s.retrim = start, start
+		return s.applyTrim(ctx, start)
 	case start > want:
 		return fault.Errorf("recover", fault.Corrupt,
 			"the log's files for LSN %d to %d are missing from %s, and nothing retired them: put them back, for example from a backup",

@@ -47,7 +47,7 @@ func (s *Shard) recover(ctx context.Context) error {
 	if err := s.commitlog.Sync(); err != nil {
 		return err
 	}
-	if err := s.checkOrigin(); err != nil {
+	if err := s.checkOrigin(ctx); err != nil {
 		return err
 	}
 	err = s.meta.Update(func(m *replica.Meta) {
@@ -106,8 +106,13 @@ func (s *Shard) replaySeal(e *record.Entry) error {
 	runs := s.freeze(e)
 	err := s.writeIndex(runs)
 	segments := s.commitlog.Segments()
-	if errors.Is(err, syscall.ENOSPC) || err == nil && e.End() >= segments[len(segments)-1].Base {
+	newest := e.End() >= segments[len(segments)-1].Base
+	switch full := errors.Is(err, syscall.ENOSPC); {
+	case newest && (full || err == nil):
 		return s.sealed(runs)
+	case full:
+		s.chore(func() error { return s.writeIndex(runs) })
+		return nil
 	}
 	return err
 }

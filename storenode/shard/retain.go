@@ -139,8 +139,13 @@ func (s *Shard) appliedTrim(newStart, at ident.LSN) {
 		return
 	}
 	s.logger.Info("retired old segments", "start", newStart)
+	said := newStart == s.retrim // and with it all that an accepted loss has to say
+	s.retrim = 0
 	s.chore(func() error {
-		return s.meta.Update(func(m *replica.Meta) { m.Forget(newStart) })
+		return s.meta.Update(func(m *replica.Meta) {
+			m.Forget(newStart)
+			m.Unclean = m.Unclean && !said
+		})
 	})
 }
 

@@ -230,6 +230,9 @@ func (s *Shard) tell(op *storeapi.Op, kind record.ConfigKind, id uint64, revisio
 			return storeapi.NeedConfig
 		}
 	}
+	if !s.innerRoom(len(c.Bytes)) {
+		return storeapi.DiskFull
+	}
 	if !s.putConfig(kind, c, false) {
 		return storeapi.Invalid
 	}

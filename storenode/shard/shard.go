@@ -120,6 +120,7 @@ type Shard struct {
 	parking       *parking
 	clock         *clock.Clock  // while leading
 	reading       clock.Reading // of the machine's clocks, for the event at hand
+	retrim        ident.LSN     // a Trim that is to be logged again: it was given up
 	shifting      int           // steps of the clock whose TimeShift is not applied yet
 	tail          tail
 	space         commitlog.Space // as of the event at hand
@@ -402,8 +403,8 @@ func (s *Shard) Forget(kind record.ConfigKind, id uint64, revision int64) {
 	}
 	s.ask(func() {
 		told, known := s.told[configKey{kind, id}]
-		if !known || told.deleted || !s.leads() {
-			return
+		if !known || told.deleted || !s.leads() || !s.innerRoom(0) {
+			return // what is missing is looked for again by and by
 		}
 		s.putConfig(kind, storeapi.Config{ID: id, Revision: max(revision, told.revision+1)}, true)
 	})

@@ -77,17 +77,17 @@ func (s *Shard) admitTake(op *storeapi.Op, r *storeapi.Take, key delivery.Key) s
 	if !soundMS(r.InvisibleMS) || len(r.Client) > clientBytesMax {
 		return storeapi.Invalid
 	}
-	if code := s.tell(op, record.ConfigTopic, uint64(r.Topic), op.TopicRevision); code != storeapi.OK {
-		return code
-	}
-	if code := s.tell(op, record.ConfigGroup, uint64(r.Group), op.GroupRevision); code != storeapi.OK {
-		return code
-	}
 	switch {
 	case r.RegrantOnly || r.Max <= 0:
 		return storeapi.None
 	case !s.innerRoom(min(r.Max, takeMax) * takenBytes):
 		return storeapi.DiskFull
+	}
+	if code := s.tell(op, record.ConfigTopic, uint64(r.Topic), op.TopicRevision); code != storeapi.OK {
+		return code
+	}
+	if code := s.tell(op, record.ConfigGroup, uint64(r.Group), op.GroupRevision); code != storeapi.OK {
+		return code
 	}
 	return s.tellStart(op, key)
 }

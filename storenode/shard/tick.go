@@ -104,6 +104,7 @@ func (s *Shard) housekeep() {
 	if !s.leads() {
 		return
 	}
+	s.forgetMissing()
 	s.subscriptions.Sweep(s.reading.Mono)
 	s.retire()
 }
