@@ -10,8 +10,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/mansiomq/mansio/internal/datadir"
+	"github.com/mansiomq/mansio/internal/fault"
 	"github.com/mansiomq/mansio/internal/telemetry"
 )
 
@@ -68,6 +71,59 @@ func TestStopIsTold(t *testing.T) {
 			t.Errorf("%d times %s in\n%s", n, want, lines.String())
 		}
 	}
+}
+
+// TestStopOutlived: nobody waits for a part that goes on when the stop gives up,
+// and nobody else gets the folder that it may still write to.
+func TestStopOutlived(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		data, err := datadir.Open(dir, "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var lines lockedBuffer
+		hung := make(chan struct{})
+		p := &process{logger: slog.New(slog.NewTextHandler(&lines, nil)), data: data}
+		p.clean = func() bool {
+			<-hung
+			return true
+		}
+		p.group.StopMax = stopMax
+		p.addStoring("hung", func(_ context.Context, ready func()) error {
+			ready()
+			<-hung
+			return nil
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		stopped := p.tellStop(ctx)
+		if err := p.group.Run(ctx); !fault.Is(err, fault.Timeout) {
+			t.Error(err)
+		}
+		stopped()
+		if !strings.Contains(lines.String(), " clean=false") {
+			t.Error(lines.String())
+		}
+		if err := p.release(); err != nil {
+			t.Error(err)
+		}
+		if _, err := datadir.Open(dir, "another"); !fault.Is(err, fault.Unavailable) {
+			t.Errorf("the folder of a part that may still write was given away: %v", err)
+		}
+		close(hung)
+		synctest.Wait()
+		if err := p.release(); err != nil {
+			t.Error(err)
+		}
+		again, err := datadir.Open(dir, "another")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := again.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // lockedBuffer is a buffer for several writers.

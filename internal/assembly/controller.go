@@ -56,7 +56,7 @@ func (p *process) addController(ctx context.Context) error {
 	server := rpc.NewServer(options)
 	control.Register(server)
 	p.serve("controller server", server, listeners...)
-	p.group.Add("controller", func(ctx context.Context, ready func()) error {
+	p.addStoring("controller", func(ctx context.Context, ready func()) error {
 		ended := make(chan struct{})
 		announced := make(chan struct{})
 		go func() {

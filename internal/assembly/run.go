@@ -9,6 +9,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -43,8 +44,10 @@ type process struct {
 	alive  *telemetry.Health
 	ready  *telemetry.Health
 	// clean reports after a stop whether the next start has nothing to recover; nil
-	// without data of a store node.
+	// without data of a store node. It may wait for a part that storing counts.
 	clean func() bool
+	// storing is how many parts are under way that write to the data folder.
+	storing atomic.Int32
 }
 
 // Run runs the configured roles until ctx ends or one of them fails, then stops
@@ -62,7 +65,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		if p.data, err = datadir.Open(cfg.Data, cfg.Name); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, p.data.Close()) }()
+		defer func() { err = errors.Join(err, p.release()) }()
 		p.where.Data = p.data.Path()
 	}
 	p.group.StopMax = stopMax
@@ -110,10 +113,28 @@ func (p *process) tellStop(ctx context.Context) (stopped func()) {
 		}
 		facts := []any{"took_ms", time.Since(began).Milliseconds()}
 		if p.clean != nil {
-			facts = append(facts, "clean", p.clean())
+			facts = append(facts, "clean", p.storing.Load() == 0 && p.clean())
 		}
 		p.logger.InfoContext(ctx, "stopped", facts...)
 	}
+}
+
+// addStoring adds a part that writes to the data folder.
+func (p *process) addStoring(name string, part run.Part) {
+	p.group.Add(name, func(ctx context.Context, ready func()) error {
+		p.storing.Add(1)
+		defer p.storing.Add(-1)
+		return part(ctx, ready)
+	})
+}
+
+// release gives the data folder back, unless a part that outlived the stop may
+// still write to it: then the end of the process does.
+func (p *process) release() error {
+	if p.storing.Load() > 0 {
+		return nil
+	}
+	return p.data.Close()
 }
 
 // readyEvery is how often a starting process looks whether it serves.

@@ -70,7 +70,10 @@ func (p *process) addStoreNode(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.group.AddFunc("store node", node.Run)
+	p.addStoring("store node", func(ctx context.Context, ready func()) error {
+		ready()
+		return node.Run(ctx)
+	})
 	wire := storewire.NewServer(node, p.logger)
 	options := p.serverOptions()
 	options.Drain = func(ctx context.Context) {
