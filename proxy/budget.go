@@ -12,7 +12,8 @@ import (
 
 const (
 	// receiveBytesMax bounds the bytes of messages on their way to clients;
-	// takeBytesMax and takeBytesMin those that one receive asks for.
+	// takeBytesMax and takeBytesMin those that one receive asks for, if no message
+	// is larger.
 	receiveBytesMax = 64 << 20
 	takeBytesMax    = 4 << 20
 	takeBytesMin    = 256 << 10
@@ -24,22 +25,24 @@ type budget struct {
 	max  int64
 	room *semaphore.Weighted
 	used atomic.Int64
-	// large is about the bytes of the largest batches of late: where messages are
-	// small many receives may ask at once.
+	// large is about the bytes of the largest batches of late. Where messages are
+	// small many receives may ask at once; where they are large few do, since more
+	// would lease what there is no room for.
 	large atomic.Int64
 }
 
 func newBudget(limit int64) *budget {
 	b := &budget{max: limit, room: semaphore.NewWeighted(limit)}
-	b.large.Store(takeBytesMax)
+	b.large.Store(takeBytesMin)
 	return b
 }
 
 // reserve takes a share of the bytes and waits for it, but not for longer than
 // that. 0: there is no room.
 func (b *budget) reserve(ctx context.Context, atMost time.Duration) int64 {
-	share := min((b.max-b.used.Load())/8, 2*b.large.Load(), takeBytesMax)
-	share = min(max(share, takeBytesMin), b.max)
+	large := b.large.Load()
+	share := min((b.max-b.used.Load())/8, 2*large, takeBytesMax)
+	share = min(max(share, large, takeBytesMin), b.max)
 	if !b.room.TryAcquire(share) {
 		ctx, cancel := context.WithTimeout(ctx, atMost)
 		defer cancel()
@@ -58,7 +61,7 @@ func (b *budget) correct(reserved, size int64) (int64, bool) {
 	large := b.large.Load()
 	b.large.Store(max(size, large-large/16))
 	size = min(size, b.max)
-	if size < reserved {
+	if size <= reserved {
 		b.release(reserved - size)
 		return size, true
 	}

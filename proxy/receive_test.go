@@ -246,7 +246,7 @@ func TestReceiveTake(t *testing.T) {
 		f.ctl.topic("orders", controlv1.TopicType_TOPIC_TYPE_NORMAL)
 		f.ctl.group(&controlv1.Group{Name: "g", InvisibleMs: 45_000})
 		take := takeOf(f)
-		if take.InvisibleMS != 60_000 || take.AutoRenew || take.Max != 32 || take.Client != "c" || take.BytesMax != takeBytesMax || take.AttemptHash != 0 {
+		if take.InvisibleMS != 60_000 || take.AutoRenew || take.Max != 32 || take.Client != "c" || take.BytesMax != 2*takeBytesMin || take.AttemptHash != 0 {
 			f.t.Errorf("%+v", take)
 		}
 		if take := takeOf(f, invisible(nil)); take.InvisibleMS != 45_000 {
