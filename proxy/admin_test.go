@@ -87,6 +87,10 @@ func TestControllers(t *testing.T) {
 	if err := c.Invoke(t.Context(), "m", nil, nil); !fault.Is(err, fault.Unavailable) || err.Error() != "it does not lead" {
 		t.Errorf("none leads: %v", err)
 	}
+	c = &controllers{conns: []grpc.ClientConnInterface{at(rpc.Status(fault.Errorf("", fault.Unavailable, "it does not lead")), &first), at(away, &second)}}
+	if err := c.Invoke(t.Context(), "m", nil, nil); !fault.Is(err, fault.Unavailable) || err.Error() != "it does not lead" {
+		t.Errorf("one does not lead, the other is away: %v", err)
+	}
 	refused := grpcstatus.Error(codes.InvalidArgument, "no")
 	first, second = 0, 0
 	c = &controllers{conns: []grpc.ClientConnInterface{at(refused, &first), at(nil, &second)}}
@@ -149,6 +153,58 @@ func TestGroupLag(t *testing.T) {
 				if q.GetError() == "" || int(q.GetQueue()) != i || q.GetTopic() != "orders" || q.GetShard() == 0 {
 					f.t.Errorf("queue %d of a shard that is away: %v", i, q)
 				}
+			}
+		})
+	})
+}
+
+// TestGroupLagInTime says that a shard which does not answer keeps nobody from
+// hearing in time of the others.
+func TestGroupLagInTime(t *testing.T) {
+	bubble(t, func(f *fixture) {
+		f.ctl.topic("orders", controlv1.TopicType_TOPIC_TYPE_NORMAL)
+		f.with("c", func(c *client) {
+			c.receive(receive("g", "orders"))
+			f.node.Intercept(func(op *storeapi.Op) bool {
+				_, is := op.Request.(*storeapi.Offsets)
+				if is = is && op.Shard == 1; is {
+					time.AfterFunc(time.Until(op.Deadline), func() { f.node.Serve(op) })
+				}
+				return is
+			})
+			for _, limit := range []time.Duration{time.Second, inspectTime, time.Minute} {
+				ctx, cancel := context.WithTimeout(c.ctx, limit)
+				lag, err := controlv1.NewInspectClient(c.conn).GroupLag(ctx, &controlv1.GroupLagRequest{Group: "g", Topic: "orders"})
+				cancel()
+				if err != nil || len(lag.GetQueues()) != 8 {
+					f.t.Fatalf("within %v: %v, %v", limit, lag, err)
+				}
+				for _, q := range lag.GetQueues() {
+					if silent := q.GetShard() == 1; silent != (q.GetError() != "") {
+						f.t.Errorf("within %v: %v", limit, q)
+					}
+				}
+			}
+		})
+	})
+}
+
+// TestGroupLagPanics says that a panic beside the call ends only the call.
+func TestGroupLagPanics(t *testing.T) {
+	bubble(t, func(f *fixture) {
+		f.ctl.topic("orders", controlv1.TopicType_TOPIC_TYPE_NORMAL)
+		f.with("c", func(c *client) {
+			c.receive(receive("g", "orders"))
+			f.node.Intercept(func(op *storeapi.Op) bool {
+				if _, is := op.Request.(*storeapi.Offsets); is {
+					panic("injected")
+				}
+				return false
+			})
+			defer f.node.Intercept(nil)
+			_, err := controlv1.NewInspectClient(c.conn).GroupLag(c.ctx, &controlv1.GroupLagRequest{Group: "g", Topic: "orders"})
+			if grpcstatus.Code(err) != codes.Internal || f.proxy.meter.panics.Load() == 0 {
+				f.t.Errorf("%v, %d panics counted", err, f.proxy.meter.panics.Load())
 			}
 		})
 	})

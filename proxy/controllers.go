@@ -23,7 +23,7 @@ var _ grpc.ClientConnInterface = (*controllers)(nil)
 
 // Invoke implements grpc.ClientConnInterface.
 func (c *controllers) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	var err error
+	var answered, err error
 	first := c.last.Load()
 	for i := range uint32(len(c.conns)) { //nolint:gosec // few
 		at := (first + i) % uint32(len(c.conns)) //nolint:gosec // few
@@ -35,11 +35,14 @@ func (c *controllers) Invoke(ctx context.Context, method string, args, reply any
 		if kind := fault.KindOf(err); kind != fault.Unavailable && kind != fault.NotLeader || ctx.Err() != nil {
 			return err
 		}
+		if answered == nil && rpc.Answered(err) {
+			answered = err
+		}
 	}
-	if !rpc.Answered(err) {
+	if answered == nil {
 		return fault.Errorf("", fault.Unavailable, "no controller can be reached; sending and receiving go on: %s", rpc.Cause(err))
 	}
-	return err
+	return answered
 }
 
 // NewStream implements grpc.ClientConnInterface.

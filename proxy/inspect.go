@@ -23,7 +23,8 @@ import (
 )
 
 const (
-	// inspectTime is how long one shard may take to answer.
+	// inspectTime is how long one shard may take to answer, and how long all of them
+	// may that are asked at once.
 	inspectTime = 5 * time.Second
 	// pageDefault, pageMax and pageBytes bound one answer.
 	pageDefault = 32
@@ -54,8 +55,8 @@ func (s *inspectServer) topic(ctx context.Context, name string) (*controlv1.Topi
 // ask asks one shard of the topic.
 func (s *inspectServer) ask(ctx context.Context, shard ident.Shard, t *controlv1.Topic, r storeapi.Request) (storeapi.Result, error) {
 	deadline := s.p.o.Now().Add(inspectTime)
-	if d, limited := ctx.Deadline(); limited && d.Before(deadline) {
-		deadline = d
+	if d, limited := ctx.Deadline(); limited {
+		deadline = earlier(deadline, d.Add(-answerMargin))
 	}
 	reply := s.p.router.Do(ctx, &route.Request{Shard: shard, Topic: t, Request: r, Repeatable: true, Deadline: deadline})
 	if reply.Code == storeapi.OK && reply.Result != nil {
@@ -101,37 +102,28 @@ func (s *inspectServer) GroupLag(ctx context.Context, r *controlv1.GroupLagReque
 	return s.lag(ctx, ident.Group(group.GetId()), topics)
 }
 
+// lagPart is the part of a group's lag that one shard knows.
+type lagPart struct {
+	topic  *controlv1.Topic
+	shard  ident.Shard
+	queues []*controlv1.QueueLag
+}
+
 // lag asks all shards of the topics. A shard that cannot answer now keeps nobody
 // from seeing the others: its queues say why.
 func (s *inspectServer) lag(ctx context.Context, group ident.Group, topics []*controlv1.Topic) (*controlv1.GroupLagResponse, error) {
-	type part struct {
-		topic  *controlv1.Topic
-		shard  ident.Shard
-		queues []*controlv1.QueueLag
-	}
-	var parts []part
+	var parts []lagPart
 	for _, t := range topics {
 		for _, shard := range s.p.router.Shards(t) {
-			parts = append(parts, part{topic: t, shard: shard})
+			parts = append(parts, lagPart{topic: t, shard: shard})
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, inspectTime)
+	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(lagsMax)
 	for i := range parts {
-		g.Go(func() error {
-			p := &parts[i]
-			result, err := s.ask(ctx, p.shard, p.topic, &storeapi.Offsets{Topic: ident.Topic(p.topic.GetId()), Group: group})
-			if fault.Is(rpc.Fault(err), fault.Unavailable) {
-				p.queues = lagsOf(p.topic, p.shard, nil, rpc.Fault(err).Error())
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			offsets, _ := result.(*storeapi.OffsetsResult)
-			p.queues = lagsOf(p.topic, p.shard, offsets.Queues, "")
-			return nil
-		})
+		g.Go(func() error { return s.askLag(ctx, group, &parts[i]) })
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
@@ -144,6 +136,26 @@ func (s *inspectServer) lag(ctx context.Context, group ident.Group, topics []*co
 		return cmp.Or(cmp.Compare(a.GetTopic(), b.GetTopic()), cmp.Compare(a.GetQueue(), b.GetQueue()))
 	})
 	return resp, nil
+}
+
+// askLag asks one shard. It runs beside the call, so that it catches panics itself.
+func (s *inspectServer) askLag(ctx context.Context, group ident.Group, p *lagPart) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = s.p.caughtError(ctx, "GroupLag", v)
+		}
+	}()
+	result, err := s.ask(ctx, p.shard, p.topic, &storeapi.Offsets{Topic: ident.Topic(p.topic.GetId()), Group: group})
+	if fault.Is(rpc.Fault(err), fault.Unavailable) {
+		p.queues = lagsOf(p.topic, p.shard, nil, rpc.Fault(err).Error())
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	offsets, _ := result.(*storeapi.OffsetsResult)
+	p.queues = lagsOf(p.topic, p.shard, offsets.Queues, "")
+	return nil
 }
 
 // lagsOf are the topic's queues on a shard: those that the shard told of, and the

@@ -32,12 +32,16 @@ func (r recovering) RegisterService(d *grpc.ServiceDesc, impl any) {
 		) (resp any, err error) {
 			defer func() {
 				if v := recover(); v != nil {
-					s := r.p.caught(ctx, m.MethodName, v)
-					resp, err = nil, rpc.Status(fault.Errorf("", fault.Internal, "%s", s.GetMessage()))
+					resp, err = nil, r.p.caughtError(ctx, m.MethodName, v)
 				}
 			}()
 			return handler(srv, ctx, dec, intercept)
 		}
 	}
 	r.to.RegisterService(&own, impl)
+}
+
+// caughtError is caught for a call that ends with an error.
+func (p *Proxy) caughtError(ctx context.Context, method string, panicked any) error {
+	return rpc.Status(fault.Errorf("", fault.Internal, "%s", p.caught(ctx, method, panicked).GetMessage()))
 }
