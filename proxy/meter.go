@@ -14,6 +14,7 @@ import (
 
 	"github.com/mansiomq/mansio/internal/storeapi"
 	pb "github.com/mansiomq/mansio/proto/apache/rocketmq/v2"
+	controlv1 "github.com/mansiomq/mansio/proto/mansio/control/v1"
 	"github.com/mansiomq/mansio/proxy/usage"
 )
 
@@ -96,7 +97,7 @@ func (m *meter) observed(p *Proxy) []observed {
 		{"mansio.proxy.store.no_leader", "{operation}", "Times that no leader of a shard could be reached.", false, count(&c.NoLeader)},
 		{"mansio.proxy.send.refused", "{request}", "Sends refused because too many were under way.", false, count(&c.Overloads)},
 		{"mansio.proxy.clients", "{client}", "Clients that gave a sign of life lately.", true, level(func() int64 { return int64(p.clients.Len()) })},
-		{"mansio.proxy.clients.refused", "{client}", "Clients that were not remembered because too many are.", false, p.clients.Refused},
+		{"mansio.proxy.clients.refused", "{call}", "Calls of clients that are not remembered because too many are.", false, p.clients.Refused},
 		{"mansio.proxy.clients.bytes", "By", "Memory of what clients consume, about.", true, level(p.clients.Bytes)},
 		{"mansio.proxy.receives.waiting", "{request}", "Receives that wait for messages.", true, level(func() int64 { return int64(p.lot.Waiting()) })},
 		{"mansio.proxy.sends.inflight", "{request}", "Sends under way.", true, level(func() int64 { n, _ := p.router.InFlight(); return n })},
@@ -178,8 +179,8 @@ func (p *Proxy) exists(topic, group string) bool {
 	return snap.TopicByName(topic) != nil && (group == "" || snap.GroupByName(group) != nil)
 }
 
-// sent counts the messages of a send that were stored; bodies are their sizes.
-func (m *meter) sent(resp *pb.SendMessageResponse, bodies []int) {
+// sent counts a send to a topic; bodies are the sizes of its messages.
+func (m *meter) sent(c *call, topic *controlv1.Topic, resp *pb.SendMessageResponse, bodies []int) {
 	stored, size := 0, 0
 	for i, e := range resp.GetEntries() {
 		if e.GetStatus().GetCode() == pb.Code_OK {
@@ -189,6 +190,10 @@ func (m *meter) sent(resp *pb.SendMessageResponse, bodies []int) {
 	}
 	m.sends.messages.Add(uint64(stored))
 	m.sends.bytes.Add(uint64(size))
+	m.usage.Count(c.ctx, usage.Event{
+		Operation: usage.Send, Topic: topic.GetName(), Messages: len(bodies), Stored: stored,
+		Took: c.p.o.Now().Sub(c.at), Code: resp.GetStatus().GetCode(),
+	})
 }
 
 func (m *meter) received(taken *storeapi.TakeResult) {

@@ -66,6 +66,14 @@ func TestMetrics(t *testing.T) {
 		c.forward("g", "orders", handleOf(messages[2]))
 		c.ack("g", "orders", withText("nonsense"))
 		c.send(newMessage("nobody", "m"))
+		f.node.Intercept(func(op *storeapi.Op) bool {
+			_, is := op.Request.(*storeapi.Append)
+			if is {
+				op.Done(storeapi.Reply{Result: &storeapi.AppendResult{Entries: []storeapi.Appended{{}, {Code: storeapi.TopicNotFound}}}})
+			}
+			return is
+		})
+		c.send(newMessage("orders", "a"), newMessage("orders", "b"))
 		f.hook = func(string) { panic("injected") }
 		c.ack("g", "orders", messages[0])
 	})
@@ -73,19 +81,21 @@ func TestMetrics(t *testing.T) {
 	for what, want := range map[string]int64{
 		"mansio.proxy.calls OK SendMessage":                                              3,
 		"mansio.proxy.calls TOPIC_NOT_FOUND SendMessage":                                 1,
+		"mansio.proxy.calls MULTIPLE_RESULTS SendMessage":                                1,
 		"mansio.proxy.calls OK AckMessage":                                               1,
 		"mansio.proxy.calls INVALID_RECEIPT_HANDLE AckMessage":                           1,
 		"mansio.proxy.calls INTERNAL_SERVER_ERROR AckMessage":                            1,
-		"mansio.proxy.call.duration SendMessage":                                         4,
+		"mansio.proxy.call.duration SendMessage":                                         5,
 		"mansio.proxy.panics":                                                            1,
-		"mansio.proxy.sent.messages":                                                     3,
-		"mansio.proxy.sent.bytes":                                                        3 * int64(len("body of 0")),
+		"mansio.proxy.sent.messages":                                                     4,
+		"mansio.proxy.sent.bytes":                                                        4 * int64(len("body of 0")),
 		"mansio.proxy.received.messages":                                                 3,
 		"mansio.proxy.settled.messages ack":                                              1,
 		"mansio.proxy.settled.messages extend":                                           1,
 		"mansio.proxy.settled.messages bury":                                             1,
 		"mansio.proxy.settled.messages release":                                          0,
-		"messaging.client.sent.messages orders send" + " send rocketmq":                  3,
+		"messaging.client.sent.messages orders send" + " send rocketmq":                  4,
+		"messaging.client.sent.messages MULTIPLE_RESULTS orders send" + " send rocketmq": 1,
 		"messaging.client.sent.messages TOPIC_NOT_FOUND send" + " send rocketmq":         1,
 		"messaging.client.consumed.messages g orders receive" + " receive rocketmq":      3,
 		"messaging.client.operation.duration g orders ack settle rocketmq":               1,

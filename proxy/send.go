@@ -61,8 +61,7 @@ func (p *Proxy) send(c *call, o *outgoing, request []byte, span trace.Span) *pb.
 	p.tracer.sends(span, topic.GetName(), len(o.payloads))
 	result := p.router.Append(c.ctx, topic, o.payloads, c.deadline())
 	resp := o.response(&result)
-	p.meter.sent(resp, o.bodies)
-	p.meter.used(c, usage.Send, party{topic: topic}, len(o.payloads), resp.GetStatus())
+	p.meter.sent(c, topic, resp, o.bodies)
 	return resp
 }
 

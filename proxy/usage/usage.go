@@ -43,9 +43,6 @@ var operationNames = [operations]struct{ name, kind string }{
 // apart; failures behind it name no topic.
 const errorsMax = 400
 
-// durationBounds are the buckets of durations, in seconds.
-var durationBounds = []float64{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}
-
 // Options say what a Meter works with.
 type Options struct {
 	Meter metric.Meter // nil: nothing is measured
@@ -88,8 +85,7 @@ func New(o Options) (*Meter, error) {
 	}
 	var err error
 	m.duration, err = o.Meter.Float64Histogram("messaging.client.operation.duration", metric.WithUnit("s"),
-		metric.WithDescription("Duration of operations of clients, as the proxy sees them; a receive waits for messages."),
-		metric.WithExplicitBucketBoundaries(durationBounds...))
+		metric.WithDescription("Duration of operations of clients, as the proxy sees them; a receive waits for messages."))
 	if err != nil {
 		return nil, err
 	}
@@ -122,6 +118,7 @@ type Event struct {
 	// be for what failed.
 	Topic, Group string
 	Messages     int
+	Stored       int // of Messages, by a Send that failed for the others
 	Took         time.Duration
 	Code         pb.Code // of the answer
 }
@@ -153,9 +150,14 @@ func (m *Meter) fail(ctx context.Context, e *Event) {
 		m.slow[key] = slow
 	}
 	if e.Operation == Send {
-		m.failedLocked(e.Topic, key).messages += int64(e.Messages)
+		m.failedLocked(e.Topic, key).messages += int64(e.Messages - e.Stored)
 	}
 	m.mu.Unlock()
+	if e.Stored > 0 {
+		p := m.topics.of(name{topic: e.Topic})
+		p.messages.Add(int64(e.Stored))
+		p.touched.Store(true)
+	}
 	m.duration.Record(ctx, e.Took.Seconds(), slow...)
 }
 

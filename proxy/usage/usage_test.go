@@ -79,6 +79,7 @@ func TestSeries(t *testing.T) {
 	b.Count(ctx, Event{Operation: Receive, Topic: "orders", Group: "g", Messages: 2, Took: time.Second, Code: pb.Code_OK})
 	b.Count(ctx, Event{Operation: Ack, Topic: "orders", Group: "g", Messages: 2, Took: time.Second, Code: pb.Code_OK})
 	b.Count(ctx, Event{Operation: Send, Topic: "orders", Messages: 4, Took: time.Second, Code: pb.Code_TOO_MANY_REQUESTS})
+	b.Count(ctx, Event{Operation: Send, Topic: "orders", Messages: 7, Stored: 5, Took: time.Second, Code: pb.Code_MULTIPLE_RESULTS})
 	b.Count(ctx, Event{Operation: Send, Messages: 1, Took: time.Second, Code: pb.Code_TOPIC_NOT_FOUND})
 	b.Count(ctx, Event{Operation: Ack, Topic: "orders", Messages: 1, Took: time.Second, Code: pb.Code_INVALID_RECEIPT_HANDLE})
 	const system = ",messaging.system=rocketmq"
@@ -87,7 +88,8 @@ func TestSeries(t *testing.T) {
 	const receive = ",messaging.operation.name=receive,messaging.operation.type=receive" + system
 	const pair = "messaging.consumer.group.name=g,messaging.destination.name=orders"
 	want := map[string]int64{
-		"sent.messages messaging.destination.name=orders" + send:                              3,
+		"sent.messages messaging.destination.name=orders" + send:                              3 + 5,
+		"sent.messages error.type=MULTIPLE_RESULTS,messaging.destination.name=orders" + send:  2,
 		"sent.messages error.type=TOO_MANY_REQUESTS,messaging.destination.name=orders" + send: 4,
 		"sent.messages error.type=TOPIC_NOT_FOUND" + send:                                     1,
 		"consumed.messages " + pair + receive:                                                 2,
@@ -95,6 +97,7 @@ func TestSeries(t *testing.T) {
 		"operation.duration " + pair + receive:                                                1,
 		"operation.duration " + pair + ack:                                                    1,
 		"operation.duration error.type=TOO_MANY_REQUESTS" + send:                              1,
+		"operation.duration error.type=MULTIPLE_RESULTS" + send:                               1,
 		"operation.duration error.type=TOPIC_NOT_FOUND" + send:                                1,
 		"operation.duration error.type=INVALID_RECEIPT_HANDLE" + ack:                          1,
 	}
