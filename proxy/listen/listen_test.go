@@ -513,7 +513,16 @@ func TestSelfSignedIsMended(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := selfSigned(&o); !fault.Is(err, fault.Invalid) {
+		t.Errorf("somebody's certificate with an empty key: %v", err)
+	}
+	if err := os.Remove(keyFile); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := selfSigned(&o); !fault.Is(err, fault.Invalid) {
 		t.Errorf("somebody's certificate without its key: %v", err)
+	}
+	if kept, err := os.ReadFile(certFile); err != nil || !bytes.Equal(kept, theirs) {
+		t.Errorf("somebody's certificate was replaced: %v", err)
 	}
 }
 

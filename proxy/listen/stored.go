@@ -22,10 +22,11 @@ func load(o *Options) (pair tls.Certificate, good bool, err error) {
 	certFile, keyFile := filepath.Join(o.Dir, CertName), filepath.Join(o.Dir, KeyName)
 	certPEM, certErr := os.ReadFile(certFile)
 	keyPEM, keyErr := os.ReadFile(keyFile)
-	if err = errors.Join(certErr, keyErr); errors.Is(err, fs.ErrNotExist) {
+	lone := certErr == nil && errors.Is(keyErr, fs.ErrNotExist)
+	if errors.Is(certErr, fs.ErrNotExist) || lone && !foreign(certPEM) {
 		return pair, false, nil
 	}
-	if err == nil {
+	if err = errors.Join(certErr, keyErr); err == nil {
 		pair, err = tls.X509KeyPair(certPEM, keyPEM)
 		if err != nil && !foreign(certPEM) {
 			o.Log.Warn("the self-signed certificate is damaged: a new one is made, which clients have to trust anew", "dir", o.Dir, "error", err)
