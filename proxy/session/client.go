@@ -24,6 +24,7 @@ type Client struct {
 
 	seenMS atomic.Int64
 	held   atomic.Int32 // open streams and waiting receives
+	shared atomic.Bool  // more than the call that made it known has it
 
 	mu struct {
 		sync.Mutex

@@ -59,7 +59,11 @@ func (r *Registry) Find(id string) *Client {
 	p := r.part(id)
 	p.RLock()
 	defer p.RUnlock()
-	return p.clients[id]
+	c := p.clients[id]
+	if c != nil && !c.shared.Load() {
+		c.shared.Store(true)
+	}
+	return c
 }
 
 // Touch notes a sign of life of the client, which is remembered from now on. At
@@ -83,6 +87,7 @@ func (r *Registry) add(id, language string) *Client {
 	p.Lock()
 	defer p.Unlock()
 	if known := p.clients[id]; known != nil {
+		known.shared.Store(true)
 		return known
 	}
 	if r.count.Add(1) > r.max {
@@ -119,12 +124,13 @@ func (p *part) evict() bool {
 	return true
 }
 
-// Forget forgets a client that consumes nothing and of which nothing is open.
+// Forget forgets a client that consumes nothing and of which nothing is open,
+// unless another call has found it: that one may be about to change this.
 func (r *Registry) Forget(c *Client) {
 	p := r.part(c.ID)
 	p.Lock()
 	defer p.Unlock()
-	if p.clients[c.ID] == c && c.idle() {
+	if p.clients[c.ID] == c && !c.shared.Load() && c.idle() {
 		r.forget(p, c)
 	}
 }

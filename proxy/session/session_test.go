@@ -96,6 +96,18 @@ func TestRoom(t *testing.T) {
 	}
 }
 
+// TestForgetShared says that a client is not forgotten for one call that was
+// refused when another one has it, too.
+func TestForgetShared(t *testing.T) {
+	r := New(0)
+	c := r.Touch("c", "GO", 1)
+	r.Touch("c", "GO", 1)
+	r.Forget(c)
+	if r.Find("c") != c {
+		t.Error("a client that another call has is forgotten")
+	}
+}
+
 // TestBytes says that what all clients together consume has a bound, and that
 // nothing of it stays behind.
 func TestBytes(t *testing.T) {
