@@ -62,6 +62,9 @@ func (c *Config) Validate() error {
 			return fault.Errorf("proxy.New", fault.Invalid, "%s is not set", what)
 		}
 	}
+	if c.TopicsMax < 0 || c.GroupsMax < 0 {
+		return fault.Errorf("proxy.New", fault.Invalid, "up to %d topics and %d groups: neither can be negative", c.TopicsMax, c.GroupsMax)
+	}
 	if c.Advertise != "" {
 		if _, ok := parseAddress(c.Advertise); !ok {
 			return fault.Errorf("proxy.New", fault.Invalid, "advertise %q: want HOST:PORT", c.Advertise)

@@ -295,6 +295,8 @@ func TestConfigRefused(t *testing.T) {
 		"logger":      func(c *Config) { c.Log = nil },
 		"access":      func(c *Config) { c.CheckAdmin = nil },
 		"advertise":   func(c *Config) { c.Advertise = "no port" },
+		"topics":      func(c *Config) { c.TopicsMax = -1 },
+		"groups":      func(c *Config) { c.GroupsMax = -1 },
 	} {
 		c := whole.proxy.o
 		edit(&c)

@@ -76,7 +76,7 @@ func TestRoles(t *testing.T) {
 		t.Error(diff)
 	}
 	t.Setenv("MANSIO_ETCD_ENDPOINTS", "e1:1, e2:2")
-	c, err = effective(t, controller, "--cluster", "blue", "--shards-per-node", "6", "--consume-from", "latest")
+	c, err = effective(t, controller, "--data", "/d", "--cluster", "blue", "--shards-per-node", "6", "--consume-from", "latest")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,8 +115,11 @@ func TestWrongSettings(t *testing.T) {
 		"a level":                 {role: proxy, line: []string{"--controller", "x:1", "--log-level", "loud"}, want: `level "loud"`},
 		"an int":                  {role: standalone, env: "MANSIO_SHARDS=xx", want: `"xx" is no int`},
 		"no data":                 {role: controller, line: []string{"--etcd-embedded"}, want: "give --data"},
+		"no data with any etcd":   {role: controller, line: []string{"--etcd-endpoints", "e:1"}, want: "give --data"},
 		"no controller":           {role: proxy, want: "give --controller"},
 		"no etcd":                 {role: controller, line: []string{"--data", "/d"}, want: "give --etcd-embedded"},
+		"no topic at all":         {role: proxy, line: []string{"--controller", "x:1", "--max-topics", "0"}, want: "--max-topics 0: at least 1"},
+		"fewer than no group":     {role: standalone, line: []string{"--max-groups", "-1"}, want: "--max-groups -1: at least 1"},
 		"half of TLS":             {role: proxy, line: []string{"--controller", "x:1", "--tls-cert", "c"}, want: "belong together"},
 		"consume from":            {role: standalone, line: []string{"--consume-from", "noon"}, want: "earliest or latest"},
 		"no shards":               {role: standalone, line: []string{"--shards", "0"}, want: "from 1 to 64"},
@@ -163,9 +166,10 @@ func TestConfigIsAFile(t *testing.T) {
 func TestUnknownVariables(t *testing.T) {
 	got := unknownVariables(newRoot(), []string{
 		"MANSIO_LISTN=:1", "MANSIO_LISTEN=:1", "MANSIO_SERVER=x:1", "MANSIO_CONFIG=f", "MANSIO_HTTPS=:1", "OTHER=1", "MANSIO_SERVICE_HOST=10.0.0.1",
-		"MANSIO_PORT_8081_TCP=x", "MANSIO_ADMIN_TOKEN=t",
+		"MANSIO_PORT_8081_TCP=x", "MANSIO_ADMIN_TOKEN=t", "MANSIO_PORT=tcp://10.0.0.1:8081", "MANSIO_PROXY_PORT=tcp://10.0.0.1:8081",
+		"MANSIO_PROXY_SERVICE_PORT_CLIENT=8081", "MANSIO_STORE_NODE_PORT_8084_TCP_ADDR=10.0.0.2", "MANSIO_HTTP_PORT=8082",
 	})
-	if diff := cmp.Diff([]string{"MANSIO_ADMIN_TOKEN", "MANSIO_HTTPS", "MANSIO_LISTN"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"MANSIO_ADMIN_TOKEN", "MANSIO_HTTPS", "MANSIO_HTTP_PORT", "MANSIO_LISTN"}, got); diff != "" {
 		t.Error(diff)
 	}
 	t.Setenv("MANSIO_LISTN", ":1")

@@ -11,9 +11,14 @@ import (
 
 const envPrefix = "MANSIO_"
 
-// foreignPrefixes begin names that are not ours: Kubernetes tells every container
-// of a service named mansio by them, and builds for tests read faults.
-var foreignPrefixes = []string{envPrefix + "SERVICE_", envPrefix + "PORT", envPrefix + "FAULT_"}
+// foreign reports whether a variable is none of our settings. Kubernetes tells every
+// container of services, such as mansio or mansio-proxy, with MANSIO_SERVICE_HOST
+// and MANSIO_PROXY_PORT=tcp://10.0.0.1:8081; builds for tests read faults.
+func foreign(name, value string) bool {
+	return strings.HasPrefix(name, envPrefix+"FAULT_") ||
+		strings.Contains(name, "_SERVICE_HOST") || strings.Contains(name, "_SERVICE_PORT") || strings.Contains(name, "_PORT_") ||
+		strings.HasSuffix(name, "_PORT") && strings.Contains(value, "://")
+}
 
 // settingOf is the setting that a variable is meant for.
 func settingOf(variable string) string {
@@ -24,9 +29,8 @@ func settingOf(variable string) string {
 // misspelt ones, which have no effect.
 func unknownVariables(root *cobra.Command, environ []string) (out []string) {
 	for _, pair := range environ {
-		name, _, _ := strings.Cut(pair, "=")
-		foreign := slices.ContainsFunc(foreignPrefixes, func(p string) bool { return strings.HasPrefix(name, p) })
-		if strings.HasPrefix(name, envPrefix) && !foreign && !hasSetting(root, settingOf(name)) {
+		name, value, _ := strings.Cut(pair, "=")
+		if strings.HasPrefix(name, envPrefix) && !foreign(name, value) && !hasSetting(root, settingOf(name)) {
 			out = append(out, name)
 		}
 	}

@@ -91,10 +91,15 @@ func configureStore(s *settings) (*assembly.StoreNode, error) {
 	}, nil
 }
 
-func configureProxy(s *settings) *assembly.Proxy {
+func configureProxy(s *settings) (*assembly.Proxy, error) {
+	for flag, instead := range map[string]string{"max-topics": "auto-create-topics", "max-groups": "auto-create-groups"} {
+		if n := s.k.Int(flag); n < 1 {
+			return nil, usagef("--%s %d: at least 1; controllers with --%s=false create none", flag, n, instead)
+		}
+	}
 	return &assembly.Proxy{
 		Listen: s.k.String("listen"), Advertise: s.k.String("advertise"), TLSCert: s.k.String("tls-cert"),
 		TLSKey: s.k.String("tls-key"), ProxyProtocol: s.k.Bool("proxy-protocol"),
 		TopicsMax: s.k.Int("max-topics"), GroupsMax: s.k.Int("max-groups"),
-	}
+	}, nil
 }

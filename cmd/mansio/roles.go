@@ -134,9 +134,9 @@ var proxy = role{
 		f.StringSlice("controller", nil, "addresses of the controllers")
 		proxyFlags(f)
 	},
-	configure: func(s *settings, c *assembly.Config) error {
-		c.Proxy = configureProxy(s)
+	configure: func(s *settings, c *assembly.Config) (err error) {
+		c.Proxy, err = configureProxy(s)
 		c.Controllers = s.list("controller")
-		return nil
+		return err
 	},
 }

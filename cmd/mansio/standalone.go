@@ -25,7 +25,9 @@ var standalone = role{
 			return err
 		}
 		c.Data = s.k.String("data")
-		c.Proxy = configureProxy(s)
+		if c.Proxy, err = configureProxy(s); err != nil {
+			return err
+		}
 		if c.Controller, err = configureController(s, s.k.Bool("etcd-embedded") && len(s.list("etcd-endpoints")) == 0, ""); err != nil {
 			return err
 		}

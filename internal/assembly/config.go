@@ -20,8 +20,7 @@ import (
 type Config struct {
 	// Name is what this process is called in locks, logs and watches.
 	Name string
-	// Data is the data folder; needed by controllers with embedded etcd and by
-	// store nodes.
+	// Data is the data folder; controllers and store nodes need one.
 	Data       string
 	Controller *Controller
 	StoreNode  *StoreNode

@@ -25,7 +25,7 @@ func (c *Config) Validate() error {
 		return fault.Errorf(op, fault.Invalid, "no etcd: give --etcd-embedded or --etcd-endpoints HOST:PORT[,…]")
 	case c.Controller != nil && c.Controller.Embedded && len(c.Controller.EtcdEndpoints) > 0:
 		return fault.Errorf(op, fault.Invalid, "--etcd-embedded and --etcd-endpoints exclude each other")
-	case (c.StoreNode != nil || c.Controller != nil && c.Controller.Embedded) && c.Data == "":
+	case (c.StoreNode != nil || c.Controller != nil) && c.Data == "":
 		return fault.Errorf(op, fault.Invalid, "no data folder: give --data DIR")
 	case c.StoreNode != nil && c.StoreNode.SegmentBytes != 0 && c.StoreNode.SegmentBytes < segmentBytesMin:
 		return fault.Errorf(op, fault.Invalid, "--segment-size %d: at least %d bytes (1MiB)", c.StoreNode.SegmentBytes, segmentBytesMin)
