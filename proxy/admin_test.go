@@ -5,6 +5,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -331,6 +332,65 @@ func TestQueryBytes(t *testing.T) {
 			}
 			if n != 6 {
 				f.t.Errorf("%d messages in all, want 6", n)
+			}
+		})
+	})
+}
+
+// TestQueryGetsOn says that a scan which ends at its limit, with or without a
+// match, is gone on with, and that nothing is lost where a page ends before it.
+func TestQueryGetsOn(t *testing.T) {
+	bubble(t, func(f *fixture) {
+		for _, topic := range []string{"other", "orders"} {
+			f.ctl.topic(topic, controlv1.TopicType_TOPIC_TYPE_NORMAL)
+		}
+		f.with("c", func(c *client) {
+			for i := range 24 {
+				m := newMessage("other", strconv.Itoa(i))
+				if i >= 16 {
+					m = newMessage("orders", strconv.Itoa(i))
+					m.Body = make([]byte, bodyMax)
+				}
+				wantCode(f.t, "send", c.send(m), pb.Code_OK)
+			}
+			f.node.Intercept(func(op *storeapi.Op) bool {
+				q, is := op.Request.(*storeapi.Query)
+				if !is {
+					return false
+				}
+				next := (q.After/8 + 5) * 8 // four entries are looked at
+				scan := *op
+				scan.Done = func(r storeapi.Reply) {
+					found, _ := r.Result.(*storeapi.QueryResult)
+					if next < 30*8 {
+						found.Messages = slices.DeleteFunc(found.Messages, func(m storeapi.Found) bool { return m.LSN >= next })
+						found.More, found.Next = true, next
+					}
+					op.Done(r)
+				}
+				f.node.Serve(&scan)
+				return true
+			})
+			r := &controlv1.QueryMessagesRequest{Topic: "orders", FromMs: 1, ToMs: time.Now().Add(time.Hour).UnixMilli()}
+			seen := map[string]bool{}
+			for pages := 0; ; pages++ {
+				got, err := controlv1.NewInspectClient(c.conn).QueryMessages(c.ctx, r)
+				if err != nil {
+					f.t.Fatal(err)
+				}
+				for _, m := range got.GetMessages() {
+					at := fmt.Sprint(m.GetShard(), " ", m.GetLsn())
+					if seen[at] {
+						f.t.Errorf("%s came twice", at)
+					}
+					seen[at] = true
+				}
+				if r.PageToken = got.GetNextPageToken(); r.PageToken == "" || pages > 40 {
+					break
+				}
+			}
+			if len(seen) != 8 {
+				f.t.Errorf("%d messages in all, want 8", len(seen))
 			}
 		})
 	})

@@ -239,9 +239,10 @@ func (s *inspectServer) QueryMessages(ctx context.Context, r *controlv1.QueryMes
 			return nil, err
 		}
 		found, _ := result.(*storeapi.QueryResult)
-		last := q.After
+		last, more := q.After, found.More
 		for i := range found.Messages {
 			if bytes > pageBytes {
+				more, found.Next = true, 0 // the page ends before the scan did
 				break
 			}
 			m := s.stored(t, shard, &found.Messages[i])
@@ -249,7 +250,9 @@ func (s *inspectServer) QueryMessages(ctx context.Context, r *controlv1.QueryMes
 			last = found.Messages[i].LSN
 			resp.Messages = append(resp.Messages, m)
 		}
-		more := found.More || len(found.Messages) > 0 && found.Messages[len(found.Messages)-1].LSN != last
+		if found.Next > 0 {
+			last = found.Next - 1
+		}
 		if len(resp.GetMessages()) >= size || bytes > pageBytes || more {
 			resp.NextPageToken = page{shard, last}.token()
 			return resp, nil

@@ -86,6 +86,14 @@ func TestMessageByID(t *testing.T) {
 	}
 }
 
+// TestQueryEnds: a query gives up when its pages do not get on.
+func TestQueryEnds(t *testing.T) {
+	_, address := start(t)
+	if o := mansio(t, "message", "query", "stuck", "--key", "k", "--server", address); o.failed == nil {
+		t.Errorf("a query that does not get on is answered %s", o.out)
+	}
+}
+
 func TestBodies(t *testing.T) {
 	f, address := start(t)
 	path := filepath.Join(t.TempDir(), "body")

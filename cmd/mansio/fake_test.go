@@ -252,8 +252,11 @@ func (f *fake) GetMessage(_ context.Context, q *controlv1.GetMessageRequest) (*c
 }
 
 // QueryMessages gives one message a page; the token is the number to skip, as
-// dots.
+// dots. It never gets on in the topic "stuck".
 func (f *fake) QueryMessages(_ context.Context, q *controlv1.QueryMessagesRequest) (*controlv1.QueryMessagesResponse, error) {
+	if q.GetTopic() == "stuck" {
+		return &controlv1.QueryMessagesResponse{NextPageToken: "."}, nil
+	}
 	found := f.stored(func(m *v2.Message) bool {
 		return q.GetKey() == "" || slices.Contains(m.GetSystemProperties().GetKeys(), q.GetKey())
 	})

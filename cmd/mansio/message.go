@@ -64,9 +64,14 @@ func messageQuery() *cobra.Command {
 					return err
 				}
 				found = append(found, r.GetMessages()...)
-				if q.PageToken = r.GetNextPageToken(); q.GetPageToken() == "" {
+				next := r.GetNextPageToken()
+				if next == "" {
 					break
 				}
+				if next == q.GetPageToken() {
+					return fault.Errorf("", fault.Internal, "the proxy does not get on behind page %s", next)
+				}
+				q.PageToken = next
 			}
 			return k.messages(found)
 		})

@@ -250,10 +250,13 @@ type Query struct {
 	Max       int
 }
 
-// QueryResult lists what was found, ordered by LSN.
+// QueryResult lists what was found, ordered by LSN. More says that there may be
+// more: behind Next−1 if Next is set, as it is when the scan ended at its limit,
+// with or without a match; else behind the last message.
 type QueryResult struct {
 	Messages []Found
 	More     bool
+	Next     ident.LSN
 }
 
 // Found is one stored message.

@@ -53,7 +53,7 @@ func results() map[string]storeapi.Result {
 		"take":    &storeapi.TakeResult{Grant: 1, Term: 2, Generation: 3, DueMS: 4, Messages: []storeapi.Taken{{Queue: 5, Offset: 6, Attempt: 7, StoreMS: 8, Payload: []byte("p"), Grant: 9}}},
 		"ready":   &storeapi.ReadyResult{Ticket: 1},
 		"offsets": &storeapi.OffsetsResult{Queues: []storeapi.QueueState{{Queue: 1, Min: 2, Next: 3, Ready: 4, InFlight: 5, Done: 6}}},
-		"query":   &storeapi.QueryResult{Messages: []storeapi.Found{{LSN: 1, Queue: 2, Offset: -1, StoreMS: 3, Payload: []byte("p")}}, More: true},
+		"query":   &storeapi.QueryResult{Messages: []storeapi.Found{{LSN: 1, Queue: 2, Offset: -1, StoreMS: 3, Payload: []byte("p")}}, More: true, Next: 4},
 	}
 }
 
@@ -287,7 +287,7 @@ func drawResult(t *rapid.T) storeapi.Result {
 		}
 		return r
 	case 5:
-		r := &storeapi.QueryResult{More: rapid.Bool().Draw(t, "more")}
+		r := &storeapi.QueryResult{More: rapid.Bool().Draw(t, "more"), Next: ident.LSN(u("next"))}
 		for range n {
 			r.Messages = append(r.Messages, storeapi.Found{
 				LSN: ident.LSN(u("lsn")), Queue: ident.Queue(u("queue")), Offset: rapid.Int64().Draw(t, "offset"),

@@ -75,6 +75,7 @@ func decodeResult(r *reader) storeapi.Result {
 		q := new(storeapi.QueryResult)
 		each(r, 1, func(s *reader) { q.Messages = more(s, q.Messages, decodeFound(s)) })
 		each(r, 2, func(s *reader) { q.More = s.bool() })
+		each(r, 3, func(s *reader) { q.Next = ident.LSN(s.uint()) })
 		return q
 	}
 	return nil

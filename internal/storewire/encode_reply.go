@@ -54,6 +54,7 @@ func appendResult(b []byte, result storeapi.Result) []byte {
 			b = appendFound(b, &r.Messages[i])
 		}
 		b = putBool(b, 2, r.More)
+		b = putUint(b, 3, uint64(r.Next))
 	default:
 		return b
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // scanBytesMax bounds how much log one query by time reads; the answer then says
-// that there may be more.
+// where it goes on.
 const scanBytesMax = 64 << 20
 
 // candidatesMax is how many LSNs are asked for at once: a common key has many,
@@ -70,8 +70,8 @@ func (s *Shard) search(r *storeapi.Query, active activePart, limit ident.LSN) (*
 var errEnough = errors.New("enough")
 
 // timeStart is where a search by time begins: at the first message of that time,
-// or at the last one that was answered. active is where the time begins in the
-// active segment.
+// or at the last one that was answered, or where the scan before ended. active is
+// where the time begins in the active segment.
 func (s *Shard) timeStart(r *storeapi.Query, active ident.LSN) (from ident.LSN, err error) {
 	from = active
 	for _, src := range s.archive.Sources() {
@@ -87,9 +87,12 @@ func (s *Shard) timeStart(r *storeapi.Query, active ident.LSN) (from ident.LSN, 
 			break
 		}
 	}
-	if r.After > from {
-		if _, _, err := s.commitlog.Read(r.After, nil); err == nil { // else it names no entry
-			from = r.After
+	for _, at := range [...]ident.LSN{r.After, r.After + 1} {
+		if at <= from {
+			continue
+		}
+		if _, _, err := s.commitlog.Read(at, nil); err == nil { // else it names no entry
+			return at, nil
 		}
 	}
 	return from, nil
@@ -97,17 +100,19 @@ func (s *Shard) timeStart(r *storeapi.Query, active ident.LSN) (from ident.LSN, 
 
 // searchTime reads the log from where the time begins.
 func (s *Shard) searchTime(r *storeapi.Query, f *found, active, limit ident.LSN) error {
+	if r.After >= limit {
+		return nil
+	}
 	from, err := s.timeStart(r, active)
 	if err != nil || from >= limit {
 		return err
 	}
-	scanned := max(from, r.After)
 	err = s.commitlog.Scan(s.life, from, limit, func(e *record.Entry) error {
 		if e.TimeMS >= r.ToMS {
 			return errEnough
 		}
-		if e.LSN > scanned+scanBytesMax {
-			f.result.More = true
+		if e.LSN > from+scanBytesMax {
+			f.result.More, f.result.Next = true, e.LSN
 			return errEnough
 		}
 		if e.LSN <= r.After || e.TimeMS < r.FromMS {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/mansiomq/mansio/internal/ident"
+	"github.com/mansiomq/mansio/internal/message"
 	"github.com/mansiomq/mansio/internal/storeapi"
 	"github.com/mansiomq/mansio/storenode/disk"
 )
@@ -55,5 +56,36 @@ func TestQueryByTimeFarIntoASegment(t *testing.T) {
 				t.Fatal(r)
 			}
 		})
+	}
+}
+
+// TestQueryByTimeGetsOn: a scan that ends at its limit says where the next one goes
+// on, also when it has found nothing, and also when it was told to go on at a place
+// where no entry stands.
+func TestQueryByTimeGetsOn(t *testing.T) {
+	l := beginOn(t, setting{disk: disk.NewMemory(), dir: "s", segmentBytes: 256 << 20})
+	defer l.stop()
+	for i := range 34 {
+		h := message.Head{Topic: graveID, IDHash: uint64(i), Proxy: 9, Seq: uint64(i) + 1}
+		p := message.Append(nil, &h, nil, make([]byte, 2<<20))
+		if r := l.do(&storeapi.Append{Topic: graveID, Payloads: [][]byte{p}}); r.Code != storeapi.OK {
+			t.Fatal(r)
+		}
+	}
+	l.send(100, 2)
+	ask := func(after ident.LSN) *storeapi.QueryResult {
+		r := l.do(&storeapi.Query{Topic: topicID, FromMS: 1, ToMS: 1 << 60, After: after, Max: 16})
+		return r.Result.(*storeapi.QueryResult)
+	}
+	first := ask(0)
+	if !first.More || first.Next == 0 || len(first.Messages) != 0 {
+		t.Fatalf("more %v, next %d, %d messages", first.More, first.Next, len(first.Messages))
+	}
+	rest := ask(first.Next - 1)
+	if rest.More || rest.Next != 0 || len(rest.Messages) != 2 {
+		t.Fatalf("from %d on: more %v, next %d, %d messages", first.Next, rest.More, rest.Next, len(rest.Messages))
+	}
+	if got := ask(rest.Messages[1].LSN + 3); got.Next != first.Next {
+		t.Fatalf("behind no entry: next %d, want %d", got.Next, first.Next)
 	}
 }

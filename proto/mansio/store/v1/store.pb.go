@@ -2554,6 +2554,7 @@ type QueryResult struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Messages      []*Found               `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
 	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	Next          uint64                 `protobuf:"varint,3,opt,name=next,proto3" json:"next,omitempty"` // of a scan that ended at its limit: the LSN where it goes on; 0: none did
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2600,6 +2601,13 @@ func (x *QueryResult) GetMore() bool {
 		return x.More
 	}
 	return false
+}
+
+func (x *QueryResult) GetNext() uint64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
 }
 
 var File_mansio_store_v1_store_proto protoreflect.FileDescriptor
@@ -2783,10 +2791,11 @@ const file_mansio_store_v1_store_proto_rawDesc = "" +
 	"\x05queue\x18\x02 \x01(\x04R\x05queue\x12\x16\n" +
 	"\x06offset\x18\x03 \x01(\x12R\x06offset\x12\x19\n" +
 	"\bstore_ms\x18\x04 \x01(\x03R\astoreMs\x12\x18\n" +
-	"\apayload\x18\x05 \x01(\fR\apayload\"U\n" +
+	"\apayload\x18\x05 \x01(\fR\apayload\"i\n" +
 	"\vQueryResult\x122\n" +
 	"\bmessages\x18\x01 \x03(\v2\x16.mansio.store.v1.FoundR\bmessages\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more*;\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\x12\x12\n" +
+	"\x04next\x18\x03 \x01(\x04R\x04next*;\n" +
 	"\x04Lane\x12\x14\n" +
 	"\x10LANE_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
