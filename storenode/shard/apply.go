@@ -51,6 +51,7 @@ type outcome struct {
 	results []delivery.Result
 	dead    record.DeadLetter
 	trim    ident.LSN // new start
+	shiftMS int64     // by which all dues moved
 	config  record.Config
 	newer   bool // the configuration took effect
 }
@@ -115,6 +116,7 @@ func (v *views) applyRare(e *record.Entry, out *outcome) error {
 	case record.TypeTimeShift:
 		b, err := record.DecodeTimeShift(e.Body)
 		if err == nil {
+			out.shiftMS = b.DeltaMS
 			v.deliveries.ApplyTimeShift(&e.Header, b.DeltaMS)
 		}
 		return err

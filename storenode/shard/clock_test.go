@@ -44,3 +44,25 @@ func TestLeaseOutlivesAStep(t *testing.T) {
 		t.Fatalf("a lease that has ended was delivered as %+v", again.Messages)
 	}
 }
+
+// TestBuryDuringAStep: a delivery whose lease the clock steps over is still its
+// client's to bury, also before the TimeShift is applied.
+func TestBuryDuringAStep(t *testing.T) {
+	const minute = 60_000
+	d := disk.NewMemory()
+	l := begin(t, d, 0)
+	l.send(0, 1)
+	l.stop()
+	var mono atomic.Int64
+	mono.Store(1)
+	l = beginOn(t, setting{disk: d, dir: "s", segmentBytes: 64 << 10, clock: func() clock.Reading {
+		return clock.Reading{Mono: mono.Load(), Wall: 1_000*hourMS + 15*minute + mono.Load()}
+	}})
+	defer l.stop()
+	mono.Store(55_000)
+	got := l.take(1, 10*minute)
+	mono.Store(61_000) // the settlement brings the step
+	if code := l.verdict(named(got, 0), storeapi.Bury, 0); code != storeapi.OK {
+		t.Fatalf("the delivery cannot be buried: %v", code)
+	}
+}

@@ -35,7 +35,7 @@ func (s *Shard) shift(stepMS int64) {
 		return
 	}
 	s.logger.Warn("the clock stepped; all leases move with it", "step_ms", stepMS)
-	s.shifting++
+	s.shiftMS += stepMS
 	body := record.TimeShift{DeltaMS: stepMS}
 	s.scratch = body.Append(s.scratch[:0])
 	s.put(record.TypeTimeShift, waiter{}, s.scratch)
@@ -81,7 +81,7 @@ func (s *Shard) stepDown() {
 		reply(w.op, storeapi.NotLeader, s.machine.Term(), nil)
 	}
 	clear(s.signs)
-	s.clock, s.shifting = nil, 0
+	s.clock, s.shiftMS = nil, 0
 }
 
 // fail ends everything: the disk or the log can't be trusted any more. What was
@@ -168,7 +168,7 @@ func (s *Shard) applyOne(e *record.Entry, w waiter) {
 	case record.TypeTermStart:
 		s.lead(e.Term)
 	case record.TypeTimeShift:
-		s.shifting = max(s.shifting-1, 0)
+		s.shiftMS = max(s.shiftMS-out.shiftMS, 0)
 	case record.TypeConfig:
 		if out.config.Kind == record.ConfigStart {
 			s.appliedStart(&out.config)

@@ -119,9 +119,10 @@ func (s *Shard) appliedSettle(results []delivery.Result) {
 	}
 }
 
-// sequenceBury forwards one delivery to the dead letters at its client's word.
+// sequenceBury forwards one delivery to the dead letters at its client's word. The
+// dues that it looks at have not moved by the steps that are on their way.
 func (s *Shard) sequenceBury(item record.SettleItem, w waiter) {
-	switch r := s.views.deliveries.Check(&item, s.tail.timeMS); {
+	switch r := s.views.deliveries.Check(&item, s.tail.timeMS-s.shiftMS); {
 	case !r.OK():
 		s.settled(w, storeapi.InvalidHandle)
 	case r != delivery.Settled:

@@ -121,7 +121,7 @@ type Shard struct {
 	clock         *clock.Clock  // while leading
 	reading       clock.Reading // of the machine's clocks, for the event at hand
 	retrim        ident.LSN     // a Trim that is to be logged again: it was given up
-	shifting      int           // steps of the clock whose TimeShift is not applied yet
+	shiftMS       int64         // sum of the clock's steps whose TimeShift is not applied yet
 	tail          tail
 	space         commitlog.Space // as of the event at hand
 	spaceEnd      ident.LSN       // what the log held then

@@ -28,7 +28,7 @@ type ticks struct {
 // next to nothing when it has nothing to do.
 func (s *Shard) tick() {
 	now := s.reading
-	if s.leads() && s.shifting == 0 {
+	if s.leads() && s.shiftMS == 0 {
 		if due, ok := s.selector.NextDueMS(); ok && due <= s.tail.timeMS {
 			for s.selector.Advance(s.tail.timeMS) {
 			}
