@@ -66,7 +66,6 @@ type Node struct {
 		shards  map[ident.Shard]*hosted // guarded
 		cluster string                  // guarded; UUID, empty before the first join
 		node    ident.Node              // guarded
-		ended   bool                    // guarded; no shard is started any more
 	}
 	losing   sync.Mutex   // held while a replica is closed, cut and opened again
 	creating sync.Mutex   // held while a replica is created; taken before mu
@@ -155,8 +154,7 @@ func (n *Node) Clean() bool {
 }
 
 // Ready says why the node can't serve yet; nil when it has joined its cluster
-// and each of its replicas has come up: leads, or waits for another that does,
-// or has failed, which waiting does not mend.
+// and each of its replicas leads, or has failed, which waiting does not mend.
 func (n *Node) Ready() error {
 	n.mu.RLock()
 	joined := n.mu.node != 0

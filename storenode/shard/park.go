@@ -8,6 +8,7 @@ import (
 
 	"github.com/mansiomq/mansio/internal/ident"
 	"github.com/mansiomq/mansio/internal/storeapi"
+	"github.com/mansiomq/mansio/storenode/view/delivery"
 )
 
 // ticketMS is how long a Ready may go unanswered before the next waiter gets it.
@@ -21,17 +22,17 @@ type place struct {
 
 // parked is one waiting receive.
 type parked struct {
-	op    *storeapi.Op
-	park  *storeapi.Park
-	place place
+	op     *storeapi.Op
+	park   *storeapi.Park
+	filter delivery.Filter // of park, as hashes
+	place  place
 }
 
 // ticket is a Ready that was sent and not followed yet.
 type ticket struct {
-	id     uint64
-	place  place
-	dueMS  int64 // monotonic
-	filter storeapi.Filter
+	id    uint64
+	place place
+	dueMS int64 // monotonic
 }
 
 // parking holds waiting receives, first come first served per place, and the
@@ -56,7 +57,7 @@ func newParking() *parking {
 
 // add parks a receive. Two Parks with one id are the sender's bug: the second
 // is refused.
-func (p *parking) add(op *storeapi.Op, park *storeapi.Park) storeapi.Code {
+func (p *parking) add(op *storeapi.Op, park *storeapi.Park, f delivery.Filter) storeapi.Code {
 	if len(p.byID) >= storeapi.ParksMax {
 		return storeapi.Overloaded
 	}
@@ -72,7 +73,7 @@ func (p *parking) add(op *storeapi.Op, park *storeapi.Park) storeapi.Code {
 		i, _ := slices.BinarySearch(groups, at.group)
 		p.byTopic[at.topic] = slices.Insert(groups, i, at.group)
 	}
-	p.byID[park.ID] = l.PushBack(&parked{op: op, park: park, place: at})
+	p.byID[park.ID] = l.PushBack(&parked{op: op, park: park, filter: f, place: at})
 	return storeapi.OK
 }
 
@@ -117,7 +118,7 @@ func (p *parking) first(at place, pick func(*parked) bool) *parked {
 // issue makes the ticket that goes with a Ready.
 func (p *parking) issue(w *parked, monoMS int64) uint64 {
 	p.nextID++
-	p.tickets[p.nextID] = &ticket{id: p.nextID, place: w.place, dueMS: monoMS + ticketMS, filter: w.park.Filter}
+	p.tickets[p.nextID] = &ticket{id: p.nextID, place: w.place, dueMS: monoMS + ticketMS}
 	p.order = append(p.order, p.nextID)
 	p.out[w.place]++
 	return p.nextID

@@ -19,7 +19,7 @@ import (
 // choreAgain is when a chore is tried again for which the disk had no space.
 const choreAgain = time.Second
 
-// sealed is a segment whose runs are in memory and not in a file yet.
+// sealedRuns are a segment's runs that are in memory and not in a file yet.
 type sealedRuns struct {
 	head   index.Head
 	queues *queue.Run

@@ -42,19 +42,20 @@ func (s *Shard) sequenceTake(op *storeapi.Op, r *storeapi.Take) {
 		s.refuseTake(op, r, code)
 		return
 	}
+	f := filterOf(&r.Filter)
 	if r.Client != "" {
-		s.subscriptions.Subscribed(key, r.Client, filterOf(&r.Filter), s.reading.Mono)
+		s.subscriptions.Subscribed(key, r.Client, f, s.reading.Mono)
 	}
-	req := s.selectRequest(key, filterOf(&r.Filter), min(r.Max, takeMax))
+	req := s.selectRequest(key, f, min(r.Max, takeMax))
 	req.BytesMax = int64(r.BytesMax)
 	sel := s.selector.Select(req)
 	switch {
-	case s.failed(): // a read of the selection did not succeed
+	case s.failed(): // the selection read what cannot be mended
 		reply(op, storeapi.NotLeader, s.machine.Term(), nil)
 		return
 	case sel.Empty() && sel.More:
-		if n, _ := s.inbox.put([]*storeapi.Op{op}); n == 0 { // the scan goes on after what else waits
-			s.refuseTake(op, r, storeapi.Overloaded)
+		if n, code := s.inbox.put([]*storeapi.Op{op}); n == 0 { // the scan goes on after what else waits
+			s.refuseTake(op, r, code)
 		}
 		return
 	case sel.Empty():

@@ -30,10 +30,11 @@ func (s *Shard) park(op *storeapi.Op, r *storeapi.Park) {
 	if s.innerRoom(0) {
 		s.tellStart(op, key) // if it is not known, the Take that follows will say so
 	}
+	f := filterOf(&r.Filter)
 	if r.Client != "" {
-		s.subscriptions.Subscribed(key, r.Client, filterOf(&r.Filter), s.reading.Mono)
+		s.subscriptions.Subscribed(key, r.Client, f, s.reading.Mono)
 	}
-	if code := s.parking.add(op, r); code != storeapi.OK {
+	if code := s.parking.add(op, r, f); code != storeapi.OK {
 		reply(op, code, s.tail.term, nil)
 		return
 	}
@@ -57,16 +58,15 @@ func (s *Shard) wake(at place) {
 	for s.parking.out[at] < ticketsMax {
 		tried := map[uint64]bool(nil)
 		w := s.parking.first(at, func(w *parked) bool {
-			f := filterOf(&w.park.Filter)
-			if nothing, known := tried[f.Key()]; known {
+			if nothing, known := tried[w.filter.Key()]; known {
 				return !nothing
 			}
-			ready := s.matchable(at, f)
+			ready := s.matchable(at, w.filter)
 			if !ready {
 				if tried == nil {
 					tried = map[uint64]bool{}
 				}
-				tried[f.Key()] = true
+				tried[w.filter.Key()] = true
 			}
 			return ready
 		})
@@ -91,8 +91,8 @@ func (s *Shard) plenty(at place) bool {
 const batchTypical = 32
 
 // matchable reports whether a Take with that filter would lease something, and
-// logs a skip when far too much lies before it that nobody wants. After a read
-// that did not succeed the replica has failed, and nobody waits any more.
+// logs a skip when far too much lies before it that nobody wants. When the replica
+// fails over it, nobody waits any more.
 func (s *Shard) matchable(at place, f delivery.Filter) bool {
 	key := delivery.Key{Group: at.group, Topic: at.topic}
 	m := s.selector.Matchable(s.selectRequest(key, f, 1))
