@@ -47,7 +47,7 @@ func TestBenchFlags(t *testing.T) {
 func TestBenchCommands(t *testing.T) {
 	f, address := start(t)
 	mansio(t, "topic", "create", "bench", "--server", address)
-	common := []string{"--endpoint", address, "--in-flight", "2", "--warm-up", "0s", "--wait", "1s", "--drain", "200ms", "--server-pid", strconv.Itoa(os.Getpid())}
+	common := []string{"--endpoint", address, "--in-flight", "2", "--warm-up", "0s", "--wait", "1s", "--drain", "10s", "--server-pid", strconv.Itoa(os.Getpid())}
 	o := mansio(t, append([]string{"bench", "send", "--count", "20", "-o", "json"}, common...)...)
 	var r bench.Result
 	if err := json.Unmarshal([]byte(o.out), &r); err != nil || o.failed != nil || r.Messages != 20 || r.RSSMax == 0 || len(f.messages) != 20 {
@@ -64,7 +64,7 @@ func TestBenchCommands(t *testing.T) {
 		t.Errorf("nothing went through: %v, %s", o.failed, o.out)
 	}
 	t.Setenv("MANSIO_SERVER", address)
-	o = mansio(t, "bench", "e2e", "--count", "7", "--group", "third", "--wait", "1s", "--drain", "200ms", "-o", "json")
+	o = mansio(t, "bench", "e2e", "--count", "7", "--group", "third", "--wait", "1s", "--drain", "10s", "-o", "json")
 	r = bench.Result{}
 	if err := json.Unmarshal([]byte(o.out), &r); err != nil || o.failed != nil || r.Messages != 7 || r.Ledger.Acknowledged != 7 {
 		t.Errorf("%v, %v: %s", err, o.failed, o.out)
