@@ -171,7 +171,7 @@ func TestAcceptLossOfATrim(t *testing.T) {
 	}
 	for range 3 {
 		l = beginOn(t, at)
-		if got := l.minimum(); got != minimum {
+		if got := l.minimum(); got > minimum { // lower: files that were retired and not given back yet are part of the log again
 			t.Fatalf("the minimum was %d, is %d", minimum, got)
 		}
 		l.bulk(1000, 10)
