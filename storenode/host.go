@@ -101,8 +101,10 @@ func (n *Node) open(o shard.Options) *hosted {
 	return h
 }
 
-// options are those of a shard. The caller holds n.mu, or nobody else knows n yet.
+// options are those of a shard.
 func (n *Node) options(id ident.Shard, dir string) shard.Options {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
 	return shard.Options{
 		ID: id, ClusterHash: ident.Hash64(n.mu.cluster), Instance: n.o.Instance, BootID: n.o.BootID, FS: n.o.FS, Dir: dir,
 		SegmentBytes: n.o.SegmentBytes, RingBytes: n.ringBytes(), MinFreeBytes: n.o.MinFreeBytes, Free: n.o.Free,
@@ -127,7 +129,7 @@ func (n *Node) create(id ident.Shard, incarnation uint64) error {
 	defer n.creating.Unlock()
 	h := n.find(id)
 	n.mu.RLock()
-	cluster, o := n.mu.cluster, n.options(id, "")
+	cluster := n.mu.cluster // once known it never changes
 	n.mu.RUnlock()
 	switch {
 	case cluster == "":
@@ -139,7 +141,7 @@ func (n *Node) create(id ident.Shard, incarnation uint64) error {
 	case len(n.start) >= startMax:
 		return fault.Errorf(op, fault.Throttled, "%d shards wait to be started", startMax)
 	}
-	o.Dir = shardDir(n.roomiest(), id)
+	o := n.options(id, shardDir(n.roomiest(), id))
 	if err := shard.Create(o, incarnation); err != nil {
 		return err
 	}

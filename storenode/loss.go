@@ -30,11 +30,9 @@ func (n *Node) AcceptLoss(ctx context.Context, r *replicav1.AcceptLossRequest) (
 	}
 	close(h.quit)
 	<-h.ended
-	n.mu.RLock()
 	o := n.options(h.id, h.dir)
-	n.mu.RUnlock()
 	lost, err := shard.AcceptLoss(ctx, o, ident.LSN(r.GetFrom()))
-	n.reopen(h) // also after an error: the next attempt finds the replica as it was
+	n.reopen(o) // also after an error: the next attempt finds the replica as it was
 	if err != nil {
 		return nil, err
 	}
@@ -42,17 +40,14 @@ func (n *Node) AcceptLoss(ctx context.Context, r *replicav1.AcceptLossRequest) (
 }
 
 // reopen puts a replica that has ended into service again.
-func (n *Node) reopen(old *hosted) {
-	n.mu.RLock()
-	o := n.options(old.id, old.dir)
-	n.mu.RUnlock()
+func (n *Node) reopen(o shard.Options) {
 	h := n.open(o)
 	if h == nil {
-		h = newHosted(old.id, old.dir)
+		h = newHosted(o.ID, o.Dir)
 		h.failure = "the replica's meta file is gone"
 	}
 	n.mu.Lock()
-	n.mu.shards[old.id] = h
+	n.mu.shards[o.ID] = h
 	n.mu.Unlock()
 	n.start <- h
 	n.changed()

@@ -92,17 +92,7 @@ func (l *Log) Recover(ctx context.Context, o RecoverOptions, visit func(*record.
 			o.From, l.Start())
 	}
 	r := recovery{l: l, o: o, list: *l.segs.Load()}
-	r.Start = l.Start()
-	if err := r.gap(ctx); err != nil {
-		return Recovery{}, fault.E("commitlog.Recover", fault.Other, err)
-	}
-	if err := r.settleCache(); err != nil {
-		return Recovery{}, fault.E("commitlog.Recover", fault.Other, err)
-	}
-	if err := r.walk(ctx, visit); err != nil {
-		return Recovery{}, fault.E("commitlog.Recover", fault.Other, err)
-	}
-	if err := r.settle(ctx); err != nil {
+	if err := r.run(ctx, visit); err != nil {
 		return Recovery{}, fault.E("commitlog.Recover", fault.Other, err)
 	}
 	return r.Recovery, nil
@@ -117,6 +107,20 @@ type recovery struct {
 	last int // segment in which the log ends
 	tail Tail
 	bad  *damage // what the walk ended at
+}
+
+func (r *recovery) run(ctx context.Context, visit func(*record.Entry) error) error {
+	r.Start = r.l.Start()
+	if err := r.gap(ctx); err != nil {
+		return err
+	}
+	if err := r.settleCache(); err != nil {
+		return err
+	}
+	if err := r.walk(ctx, visit); err != nil {
+		return err
+	}
+	return r.settle(ctx)
 }
 
 // gap finds the oldest segment whose file cannot reach to where the next one

@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"github.com/mansiomq/mansio/internal/storeapi"
-	"github.com/mansiomq/mansio/storenode/clock"
-	"github.com/mansiomq/mansio/storenode/disk"
 )
 
 func tagged(tags ...string) storeapi.Filter {
@@ -19,15 +17,8 @@ func tagged(tags ...string) storeapi.Filter {
 // The first one that receives after it is not taken for the only one, so that
 // what the others want is not skipped.
 func TestStepSilencesNobody(t *testing.T) {
-	const minute = 60_000
-	d := disk.NewMemory()
-	l := begin(t, d, 0)
-	l.send(0, 1)
-	l.stop()
 	var mono atomic.Int64
-	l = beginOn(t, setting{disk: d, dir: "s", segmentBytes: 64 << 10, clock: func() clock.Reading {
-		return clock.Reading{Mono: mono.Load(), Wall: 1_000*hourMS + 15*minute + mono.Load()}
-	}})
+	l := lagging(t, &mono)
 	defer l.stop()
 	take := func(client, tag string) int {
 		r := l.do(&storeapi.Take{Group: groupID, Topic: topicID, Max: 8, InvisibleMS: 1_000, Client: client, Filter: tagged(tag)})

@@ -11,20 +11,27 @@ import (
 	"github.com/mansiomq/mansio/storenode/disk"
 )
 
-// TestLeaseOutlivesAStep: a shard that stood still for long believes the wall
-// only after a minute. The leases given before that last as long as they were
-// given for.
-func TestLeaseOutlivesAStep(t *testing.T) {
-	const minute = 60_000
+const minute = 60_000
+
+// lagging is a shard that stood still for a quarter of an hour: its log time
+// steps when the wall has been stable for a minute. mono is its machine's clock.
+func lagging(t *testing.T, mono *atomic.Int64) *life {
 	d := disk.NewMemory()
 	l := begin(t, d, 0)
 	l.send(0, 1)
 	l.stop()
-	var mono atomic.Int64
-	mono.Store(1)
-	l = beginOn(t, setting{disk: d, dir: "s", segmentBytes: 64 << 10, clock: func() clock.Reading {
+	return beginOn(t, setting{disk: d, dir: "s", segmentBytes: 64 << 10, clock: func() clock.Reading {
 		return clock.Reading{Mono: mono.Load(), Wall: 1_000*hourMS + 15*minute + mono.Load()}
 	}})
+}
+
+// TestLeaseOutlivesAStep: a shard that stood still for long believes the wall
+// only after a minute. The leases given before that last as long as they were
+// given for.
+func TestLeaseOutlivesAStep(t *testing.T) {
+	var mono atomic.Int64
+	mono.Store(1)
+	l := lagging(t, &mono)
 	defer l.stop()
 	mono.Store(55_000)
 	first := l.take(1, 10*minute)
@@ -48,16 +55,9 @@ func TestLeaseOutlivesAStep(t *testing.T) {
 // TestBuryDuringAStep: a delivery whose lease the clock steps over is still its
 // client's to bury, also before the TimeShift is applied.
 func TestBuryDuringAStep(t *testing.T) {
-	const minute = 60_000
-	d := disk.NewMemory()
-	l := begin(t, d, 0)
-	l.send(0, 1)
-	l.stop()
 	var mono atomic.Int64
 	mono.Store(1)
-	l = beginOn(t, setting{disk: d, dir: "s", segmentBytes: 64 << 10, clock: func() clock.Reading {
-		return clock.Reading{Mono: mono.Load(), Wall: 1_000*hourMS + 15*minute + mono.Load()}
-	}})
+	l := lagging(t, &mono)
 	defer l.stop()
 	mono.Store(55_000)
 	got := l.take(1, 10*minute)

@@ -128,33 +128,37 @@ func (s *Shard) buryFailed(d deadLetter, w waiter, err error) {
 }
 
 func (s *Shard) putDeadLetter(d deadLetter, w waiter, payload message.Payload, term ident.Term) {
-	s.burying--
 	if !s.leads() || term != s.tail.term || s.ending() {
+		s.burying--
 		s.settled(w, storeapi.Unknown)
 		return
 	}
-	size := record.Padded(record.HeaderSize + deadLetterHead + len(payload))
-	switch {
-	case int64(size) > s.entryBytesMax():
-		s.burying++
-		s.buryFailed(d, w, errTooLarge) // it fits in no segment of the size that is configured now
-		return
-	case !s.innerRoom(size):
-		s.burying++
-		s.buryFailed(d, w, errNoRoom)
+	if err := s.admitDeadLetter(payload); err != nil {
+		s.buryFailed(d, w, err)
 		return
 	}
-	if s.tell(&storeapi.Op{}, record.ConfigTopic, uint64(payload.Topic()), 0) != storeapi.OK {
-		s.burying++
-		s.buryFailed(d, w, errNoGrave)
-		return
-	}
+	s.burying--
 	body := record.DeadLetter{
 		Group: d.group, Topic: d.topic, Generation: d.generation, Queue: d.queue, Offset: d.offset, Grant: d.grant,
 		Reason: d.reason, Payload: payload,
 	}
 	s.scratch = body.Append(s.scratch[:0])
 	s.put(record.TypeDeadLetter, w, s.scratch)
+}
+
+// admitDeadLetter says why a copy cannot be logged now, and sees to it that the
+// log names its topic.
+func (s *Shard) admitDeadLetter(payload message.Payload) error {
+	size := record.Padded(record.HeaderSize + deadLetterHead + len(payload))
+	switch {
+	case int64(size) > s.entryBytesMax():
+		return errTooLarge // it fits in no segment of the size that is configured now
+	case !s.innerRoom(size):
+		return errNoRoom
+	case s.tell(&storeapi.Op{}, record.ConfigTopic, uint64(payload.Topic()), 0) != storeapi.OK:
+		return errNoGrave
+	}
+	return nil
 }
 
 const (

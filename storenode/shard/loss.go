@@ -40,9 +40,11 @@ func AcceptLoss(ctx context.Context, o Options, from ident.LSN) (lost replica.Cu
 		return lost, err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	if ok, err := standsAt(&o, log.Start(), from); err != nil {
+	checkpoints, err := view.Checkpoints(o.FS, o.Dir)
+	if err != nil {
 		return lost, err
-	} else if !ok {
+	}
+	if !standsAt(checkpoints, log.Start(), from) {
 		return lost, fault.Errorf("accept loss", fault.Invalid,
 			"without a checkpoint at or below LSN %d nothing could be recovered from what is left: restore %s from a backup", from, o.Dir)
 	}
@@ -50,8 +52,12 @@ func AcceptLoss(ctx context.Context, o Options, from ident.LSN) (lost replica.Cu
 	if err != nil {
 		return lost, err
 	}
-	if err := dropCheckpointsBeyond(o, from); err != nil {
-		return lost, err
+	for _, lsn := range checkpoints {
+		if lsn > from { // of entries that are given up
+			if err := view.RemoveCheckpoint(o.FS, o.Dir, lsn); err != nil {
+				return lost, err
+			}
+		}
 	}
 	lost = replica.Cut{From: note.From, To: note.To}
 	return lost, memory.Update(func(m *replica.Meta) {
@@ -60,30 +66,13 @@ func AcceptLoss(ctx context.Context, o Options, from ident.LSN) (lost replica.Cu
 	})
 }
 
-// dropCheckpointsBeyond removes checkpoints of entries that are given up.
-func dropCheckpointsBeyond(o Options, end ident.LSN) error {
-	all, err := view.Checkpoints(o.FS, o.Dir)
-	if err != nil {
-		return err
-	}
-	for _, lsn := range all {
-		if lsn > end {
-			if err := view.RemoveCheckpoint(o.FS, o.Dir, lsn); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 var errCameUp = fault.Errorf("accept loss", fault.Invalid,
 	"the replica came up in this process and failed later: restart the store node, so that its log is read again")
 
 // standsAt reports whether a log that ends at end can be recovered: it holds its
 // beginning, or a checkpoint stands for that.
-func standsAt(o *Options, start, end ident.LSN) (bool, error) {
-	all, err := view.Checkpoints(o.FS, o.Dir)
-	return start == commitlog.FirstLSN || slices.ContainsFunc(all, func(c ident.LSN) bool { return c <= end }), err
+func standsAt(checkpoints []ident.LSN, start, end ident.LSN) bool {
+	return start == commitlog.FirstLSN || slices.ContainsFunc(checkpoints, func(c ident.LSN) bool { return c <= end })
 }
 
 // CameUp reports whether this process has recovered the replica.
@@ -100,7 +89,7 @@ func (s *Shard) remedied(err error) error {
 	if !errors.As(err, &corrupt) {
 		return err
 	}
-	if ok, _ := standsAt(&s.o, s.commitlog.Start(), corrupt.LSN); !ok {
+	if !standsAt(s.checkpoints, s.commitlog.Start(), corrupt.LSN) {
 		return fmt.Errorf("%w. Restore %s from a backup", err, s.o.Dir)
 	}
 	return fmt.Errorf("%w. Restore %s from a backup, or give up what is lost: mansio shard accept-loss %d --from %d",

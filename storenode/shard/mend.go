@@ -106,9 +106,7 @@ func (s *Shard) mendNow(ctx context.Context, seg sealed.Segment) error {
 func (s *Shard) mended(base ident.LSN, made []index.Runs) {
 	s.mends[base] = mending{times: s.mends[base].times}
 	s.adopt(made)
-	for at := range s.parking.places {
-		s.wake(at)
-	}
+	s.wakeAll()
 }
 
 // adopt has readers use runs in the place of damaged files, at once, and writes
@@ -116,16 +114,21 @@ func (s *Shard) mended(base ident.LSN, made []index.Runs) {
 // shard: somebody may be reading them.
 func (s *Shard) adopt(made []index.Runs) {
 	for _, r := range made {
-		old, ok := s.archive.Replace(r.Queues)
-		if !ok {
-			continue // retired meanwhile
-		}
-		s.keys.Replace(r.Keys)
-		s.outwear(old)
-		if r.Base >= s.commitlog.Start() {
+		if s.replace(&r) && r.Base >= s.commitlog.Start() { // else it was retired meanwhile
 			s.chore(func() error { return s.writeIndex(s.runsOf(&r)) })
 		}
 	}
+}
+
+// replace has readers use runs in the place of what they have of that segment;
+// false: they have nothing.
+func (s *Shard) replace(r *index.Runs) bool {
+	old, ok := s.archive.Replace(r.Queues)
+	if ok {
+		s.keys.Replace(r.Keys)
+		s.outwear(old)
+	}
+	return ok
 }
 
 // outwear keeps a file that was replaced, until the shard ends.

@@ -100,10 +100,10 @@ func (s *Shard) replay(ctx context.Context, e *record.Entry) error {
 // checkpoint only at the newest Seal, so that memory does not grow with the log;
 // above the floor that waits until the log is surely durable.
 func (s *Shard) replaySeal(e *record.Entry) error {
-	if e.End() > s.floor {
-		return s.sealed(s.freeze(e))
-	}
 	runs := s.freeze(e)
+	if e.End() > s.floor {
+		return s.sealed(runs)
+	}
 	err := s.writeIndex(runs)
 	segments := s.commitlog.Segments()
 	newest := e.End() >= segments[len(segments)-1].Base
@@ -249,12 +249,9 @@ func (s *Shard) openRetired(base ident.LSN) error {
 	if err != nil {
 		return err
 	}
-	if h := f.Head(); h.Cluster != s.o.ClusterHash || h.Shard != s.o.ID {
-		return errors.Join(f.Check(index.Head{Cluster: s.o.ClusterHash, Shard: s.o.ID}), f.Close())
-	}
-	s.archive.Add(f.Queues())
-	s.keys.Add(f.Keys())
-	return nil
+	own := f.Head()
+	own.Cluster, own.Shard = s.o.ClusterHash, s.o.ID
+	return s.enlist(f, own)
 }
 
 // addIndex opens the index of a segment that the log has.
@@ -263,7 +260,12 @@ func (s *Shard) addIndex(g commitlog.Segment) error {
 	if err != nil {
 		return err
 	}
-	want := index.Head{Cluster: s.o.ClusterHash, Shard: s.o.ID, Base: g.Base, End: g.End, LastCRC: g.LastCRC}
+	return s.enlist(f, index.Head{Cluster: s.o.ClusterHash, Shard: s.o.ID, Base: g.Base, End: g.End, LastCRC: g.LastCRC})
+}
+
+// enlist lets readers use an index file if it is the one that is wanted, and
+// closes it otherwise.
+func (s *Shard) enlist(f *index.File, want index.Head) error {
 	if err := f.Check(want); err != nil {
 		return errors.Join(err, f.Close())
 	}
@@ -282,15 +284,11 @@ func (s *Shard) remake(ctx context.Context, gap []commitlog.Segment) error {
 		return err
 	}
 	for _, r := range made {
-		x := s.runsOf(&r)
-		if old, ok := s.archive.Replace(x.queues); ok {
-			s.keys.Replace(x.keys)
-			s.outwear(old)
-		} else {
-			s.archive.Add(x.queues)
-			s.keys.Add(x.keys)
+		if !s.replace(&r) {
+			s.archive.Add(r.Queues)
+			s.keys.Add(r.Keys)
 		}
-		if err := s.writeIndex(x); err != nil {
+		if err := s.writeIndex(s.runsOf(&r)); err != nil {
 			return err
 		}
 	}

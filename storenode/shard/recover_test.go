@@ -73,6 +73,15 @@ func cut(t *testing.T, d *disk.Memory, name string) {
 	}
 }
 
+// retaining keeps all there is, or half a MiB of it.
+func retaining(d *disk.Memory, trimmed bool) setting {
+	return setting{disk: d, dir: "s", segmentBytes: 64 << 10, tune: func(o *Options) {
+		if o.RetentionMS = 1 << 50; trimmed {
+			o.RetentionBytes = 512 << 10
+		}
+	}}
+}
+
 // TestLostDerivedFiles loses files that the log can make again. Nothing that it
 // holds may be missing afterwards, and no settled message may come back.
 func TestLostDerivedFiles(t *testing.T) {
@@ -99,11 +108,7 @@ func TestLostDerivedFiles(t *testing.T) {
 		for _, trimmed := range []bool{false, true} {
 			t.Run(name+map[bool]string{true: " behind a trim"}[trimmed], func(t *testing.T) {
 				d := disk.NewMemory()
-				at := setting{disk: d, dir: "s", segmentBytes: 64 << 10, tune: func(o *Options) {
-					if o.RetentionMS = 1 << 50; trimmed {
-						o.RetentionBytes = 512 << 10
-					}
-				}}
+				at := retaining(d, trimmed)
 				l := beginOn(t, at)
 				l.bulk(0, sent)
 				if trimmed {
@@ -169,11 +174,7 @@ func TestLostSegmentsAreNoticed(t *testing.T) {
 			}
 			t.Run(name+map[bool]string{true: " behind a trim"}[trimmed], func(t *testing.T) {
 				d := disk.NewMemory()
-				at := setting{disk: d, dir: "s", segmentBytes: 64 << 10, tune: func(o *Options) {
-					if o.RetentionMS = 1 << 50; trimmed {
-						o.RetentionBytes = 512 << 10
-					}
-				}}
+				at := retaining(d, trimmed)
 				l := beginOn(t, at)
 				l.bulk(0, 90)
 				if trimmed {

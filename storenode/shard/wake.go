@@ -131,7 +131,12 @@ func (s *Shard) feed() {
 		return
 	}
 	s.starved = false
-	for _, at := range slices.Collect(maps.Keys(s.parking.places)) {
+	s.wakeAll()
+}
+
+// wakeAll looks after all waiting receives.
+func (s *Shard) wakeAll() {
+	for _, at := range slices.Collect(maps.Keys(s.parking.places)) { // places go away under way
 		s.wake(at)
 	}
 }

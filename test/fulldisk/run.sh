@@ -21,6 +21,7 @@ fail() {
   exit 1
 }
 mansio() { timeout 20 "$MANSIO" "$@" --server "$client"; }
+# It ends with an error: that the disk is full.
 fill() { dd if=/dev/zero of="$disk/fill$1" bs=4k status=none 2>/dev/null || true; }
 # refused WHAT COMMAND: it fails in one line that names the folder.
 refused() {
