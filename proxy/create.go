@@ -4,8 +4,9 @@ package proxy
 
 import (
 	"context"
-	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/mansiomq/mansio/internal/fault"
 	pb "github.com/mansiomq/mansio/proto/apache/rocketmq/v2"
@@ -19,11 +20,15 @@ const (
 	// use: beyond that it is rather a mistake that makes up names.
 	namesMax = 10_000
 	// createBurst and createPerSecond bound how quickly this proxy has names
-	// created; a group's start in one more topic costs a part of one.
-	createBurst     = 500.0
-	createPerSecond = 20.0
-	startCost       = 1.0 / 16
+	// created; of a group's starts in one more topic nameCost cost as much.
+	createBurst     = 500
+	createPerSecond = 20
+	nameCost        = 16
 )
+
+func newAllowance() *rate.Limiter {
+	return rate.NewLimiter(createPerSecond*nameCost, createBurst*nameCost)
+}
 
 // creation is something that is created on first use.
 type creation struct {
@@ -49,7 +54,7 @@ func (p *Proxy) create(ctx context.Context, n *creation) (any, *pb.Status) {
 			defer cancel()
 			v, err = n.do(ctx)
 		}
-		if err != nil && p.refusals.due(p.o.Now()) {
+		if err != nil && p.refusals.AllowN(p.o.Now(), 1) {
 			p.o.Log.WarnContext(ctx, "creation on first use failed", "what", n.what, "name", n.name, "error", err)
 		}
 		return v, err
@@ -70,38 +75,17 @@ func (p *Proxy) create(ctx context.Context, n *creation) (any, *pb.Status) {
 }
 
 func (p *Proxy) mayCreate(n *creation) error {
-	cost := startCost
+	cost := 1
 	if n.named {
 		if n.have >= n.most {
 			return fault.Errorf("", fault.Throttled, "there are %d, at most %d are created on first use; create it by hand", n.have, n.most)
 		}
-		cost = 1
+		cost = nameCost
 	}
-	if !p.allowance.take(p.o.Now(), cost) {
+	if !p.allowance.AllowN(p.o.Now(), cost) {
 		return fault.Errorf("", fault.Throttled, "this proxy has had too many created just now")
 	}
 	return nil
-}
-
-// allowance is what may be created; it grows with time.
-type allowance struct {
-	mu struct {
-		sync.Mutex
-		spent float64
-		at    time.Time
-	}
-}
-
-func (a *allowance) take(now time.Time, cost float64) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.mu.spent = max(a.mu.spent-now.Sub(a.mu.at).Seconds()*createPerSecond, 0)
-	a.mu.at = now
-	if a.mu.spent+cost > createBurst {
-		return false
-	}
-	a.mu.spent += cost
-	return true
 }
 
 // seldomEvery is the shortest time between two log lines on one matter that
@@ -109,19 +93,4 @@ func (a *allowance) take(now time.Time, cost float64) bool {
 const seldomEvery = 10 * time.Second
 
 // seldom says when to log such a line.
-type seldom struct {
-	mu struct {
-		sync.Mutex
-		at time.Time
-	}
-}
-
-func (s *seldom) due(now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if now.Sub(s.mu.at) < seldomEvery {
-		return false
-	}
-	s.mu.at = now
-	return true
-}
+func seldom() *rate.Limiter { return rate.NewLimiter(rate.Every(seldomEvery), 1) }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 
 	"github.com/mansiomq/mansio/internal/fault"
@@ -43,8 +44,8 @@ type Proxy struct {
 	admin    controlv1.AdminClient
 	creating singleflight.Group
 	// allowance bounds creations, refusals their log lines.
-	allowance allowance
-	refusals  seldom
+	allowance *rate.Limiter
+	refusals  *rate.Limiter
 	nonce     atomic.Uint64
 	open      *openStreams
 	// receiving is the bytes of messages that are on their way to clients.
@@ -68,7 +69,7 @@ func New(c Config) (*Proxy, error) {
 	conn := &controllers{conns: c.Controllers}
 	p := &Proxy{
 		o: c, clients: session.New(0), metadata: controlv1.NewMetadataClient(conn), admin: controlv1.NewAdminClient(conn),
-		open: newOpenStreams(), receiving: newBudget(c.ReceiveBytesMax),
+		open: newOpenStreams(), allowance: newAllowance(), refusals: seldom(), receiving: newBudget(c.ReceiveBytesMax),
 	}
 	p.router = route.New(route.Options{
 		Table: c.Table, Peers: c.Peers, Incarnation: c.Incarnation, Now: c.Now, SendBytesMax: c.SendBytesMax,

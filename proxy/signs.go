@@ -127,7 +127,7 @@ func (p *Proxy) keepAlive(ctx context.Context) error {
 	sweep, sign := time.NewTicker(sweepEvery), time.NewTicker(signEvery/signTicks)
 	defer sweep.Stop()
 	defer sign.Stop()
-	refused, told := seldom{}, uint64(0)
+	refused, told := seldom(), uint64(0)
 	var last [session.Parts]int64 // when the signs of a part were sent
 	start := p.o.Now().UnixMilli()
 	for i := range last {
@@ -139,7 +139,7 @@ func (p *Proxy) keepAlive(ctx context.Context) error {
 			return nil
 		case <-sweep.C:
 			p.clients.Sweep(p.o.Now().UnixMilli())
-			if n := p.clients.Refused(); n != told && refused.due(p.o.Now()) {
+			if n := p.clients.Refused(); n != told && refused.AllowN(p.o.Now(), 1) {
 				told = n
 				p.o.Log.WarnContext(ctx, "more clients than this proxy remembers: signs of life of the others are not passed on",
 					"clients", p.clients.Len(), "refused", n)
